@@ -1,0 +1,1 @@
+"""Recording rules and alerts as Python. The generator is not written yet: the package holds its place."""

@@ -1,0 +1,1 @@
+"""The daemon: observe, estimate, decide, guard, act, record; and the `governor` command."""

@@ -1,0 +1,1 @@
+"""Adapters that change the world, behind one gate."""

@@ -1,0 +1,1 @@
+"""The `governor` command: parses, wires the adapters, runs."""

@@ -1,0 +1,1 @@
+"""Proposals: how many replicas of what. Pure."""

@@ -1,0 +1,1 @@
+"""Guards: they only restrain. Pure."""

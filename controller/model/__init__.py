@@ -1,0 +1,1 @@
+"""Values: what is wanted (Fleet), seen (Snapshot), remembered (Memory) and decided (Decision)."""

@@ -1,0 +1,104 @@
+"""What the cluster cannot tell us again after a crash: little, versioned, safe when lost.
+
+Replica counts and weights are never remembered as truth; the live objects are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.model.decision import Condition, Counts, ScaleWrite
+
+MEMORY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedLaw:
+    """A Gaussian belief about the step law of one variant: terms a, b, e, c, d of `engine.perf.StepLaw`.
+
+    `mean` has 5 entries in seconds per unit, `covariance` the 25 entries row by row. `samples` counts updates.
+    `profile` names the prior it was started from: another profile starts afresh.
+    """
+
+    profile: str
+    mean: tuple[float, ...]
+    covariance: tuple[float, ...]
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartingReplica:
+    """A replica seen starting, to measure its cold start when it becomes ready."""
+
+    name: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class VariantMemory:
+    """What was learned about one variant."""
+
+    name: str
+    law: LearnedLaw | None = None
+    tpot_spread: float | None = None
+    """Log-spread of per-request TPOT around its mean (lognormal sigma), learned from attainment."""
+    ttft_spread: float | None = None
+    prompt_tokens: float | None = None
+    """Mean computed prompt tokens per request, smoothed."""
+    output_tokens: float | None = None
+    cached_tokens: float | None = None
+    kv_tokens_per_ratio: float | None = None
+    """Learned KV capacity in tokens where blocks x block size misleads."""
+    cold_starts_s: tuple[float, ...] = ()
+    """The last measured cold starts, oldest first, at most 16."""
+    starting: tuple[StartingReplica, ...] = ()
+    given_up: tuple[str, ...] = ()
+    """Replicas past their start deadline: counted as no capacity, neither now nor later."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemandPoint:
+    """Demand as estimated at one tick."""
+
+    at: float
+    arrival_rps: float
+    prefill_tps: float
+    decode_tps: float
+    inflight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What a past cycle would have wanted before stabilisation."""
+
+    at: float
+    replicas: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class FleetMemory:
+    """Memory of one fleet. A fresh one (`FleetMemory.empty`) can never cause a reduction or an advance by itself."""
+
+    fleet: str
+    version: int = MEMORY_VERSION
+    started_at: float | None = None
+    """When this memory began: look-back windows are not complete before it is older than they are."""
+    stable: str = ""
+    """Subset that holds production traffic; empty: the first variant's."""
+    variants: tuple[VariantMemory, ...] = ()
+    demand: tuple[DemandPoint, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
+    last_up_at: float | None = None
+    last_down_at: float | None = None
+    conditions: tuple[Condition, ...] = ()
+    intent: tuple[ScaleWrite, ...] = ()
+    """Writes persisted before they are sent; re-planned from live state after a crash, never re-sent blindly."""
+
+    @staticmethod
+    def empty(fleet: str) -> FleetMemory:
+        """Memory of a fleet never seen before."""
+        return FleetMemory(fleet=fleet)
+
+    def variant(self, name: str) -> VariantMemory:
+        """Memory of one variant; blank if nothing is known."""
+        return next((v for v in self.variants if v.name == name), VariantMemory(name=name))

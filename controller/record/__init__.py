@@ -1,0 +1,1 @@
+"""Adapters that remember and show: memory, journal, metrics, API, page."""

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Make sure that the commands of some Debian packages are here: install them where that is allowed, else say how.
+# usage: debian-packages.sh [--required] COMMAND...   (the package has the command's name)
+required=no
+[ "$1" = "--required" ] && { required=yes; shift; }
+missing=""
+for command in "$@"; do
+    command -v "$command" >/dev/null 2>&1 || missing="$missing $command"
+done
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo -n"; else as_root=no; fi
+if [ "$as_root" != no ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing Debian packages:$missing …"
+    $as_root apt-get update -qq >/dev/null 2>&1
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
+    for command in $missing; do
+        command -v "$command" >/dev/null 2>&1 || failed=yes
+    done
+    [ -z "$failed" ] && exit 0
+fi
+echo "missing:$missing. To install: sudo apt-get install$missing" >&2
+[ "$required" = yes ] && exit 1
+exit 0

@@ -1,0 +1,1 @@
+"""Traffic: traces, scenarios, an open-loop load generator, what its clients saw."""

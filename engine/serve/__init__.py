@@ -1,0 +1,1 @@
+"""The simulated replica behind vLLM's HTTP face, in real time."""

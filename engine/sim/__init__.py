@@ -1,0 +1,1 @@
+"""A simulated vLLM replica: pure, seeded, on a virtual clock."""
