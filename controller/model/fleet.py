@@ -6,90 +6,126 @@ and of the reference documentation. Field names in YAML are camelCase.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from controller.model.fields import Duration, Model, Name, Ratio
+from controller.model.buckets import TPOT_EDGES_S, TTFT_EDGES_S, edges_text, nearest_edges
+from controller.model.contradictions import spec_contradictions
+from controller.model.fields import Duration, Model, Name, Ratio, format_duration
+from controller.model.problems import Problem, refuse_any
 from controller.model.rollout import Rollout
 from controller.model.scaling import Scaling
-
-
-class ScaleTargetRef(Model):
-    """Any object with a scale subresource, as in the HorizontalPodAutoscaler."""
-
-    api_version: str = "apps/v1"
-    kind: str = "Deployment"
-    name: Name
-
-
-class ReplicaBounds(Model):
-    """How few and how many replicas a variant may have. `min: 0` opts in to scaling to zero."""
-
-    min: int = Field(default=1, ge=0, le=10_000)
-    max: int = Field(default=10, ge=1, le=10_000)
-
-
-class Variant(Model):
-    """A Deployment that can serve the model.
-
-    Variants that share a `subset` are flavours of one version (another accelerator, spot capacity) and may
-    replace each other; different subsets are different versions, and traffic moves between them by weight only.
-    """
-
-    name: Name
-    scale_target_ref: ScaleTargetRef
-    subset: Name
-    accelerator: Name
-    cost_per_hour: float = Field(gt=0, le=100_000, description="Price of one replica, in any one currency per hour.")
-    gpus_per_replica: int = Field(default=1, ge=1, le=1024)
-    replicas: ReplicaBounds = ReplicaBounds()
-    profile: str | None = Field(
-        default=None,
-        description="Capacity profile to start from: a shipped name or a file; default: by model and accelerator.",
-    )
+from controller.model.variant import ReplicaBounds, ScaleTargetRef, Variant
 
 
 class LatencyObjective(Model):
     """At least `target` of the requests within `threshold`, a bucket edge of vLLM's histogram."""
 
     threshold: Duration
+    """The promise, at a bucket edge: elsewhere the share within it could only be guessed."""
     target: Ratio = 0.95
+    """Share of the requests that keep it."""
+    bucket_edges: tuple[Duration, ...] | None = Field(default=None, min_length=1, max_length=200)
+    """Edges of the histogram where vLLM was started with `--custom-histogram-buckets` (0.32 and later);
+    unset: vLLM's own."""
+
+    @model_validator(mode="after")
+    def _increasing(self) -> LatencyObjective:
+        edges = self.bucket_edges or ()
+        refuse_any(
+            Problem(
+                ("bucketEdges", index + 1),
+                f"is not above the edge before it, {format_duration(low)}",
+                "list the edges in rising order, each once",
+                format_duration(high),
+            )
+            for index, (low, high) in enumerate(pairwise(edges))
+            if high <= low
+        )
+        return self
 
 
 class AvailabilityObjective(Model):
     """At least `target` of the requests answered without error."""
 
     target: Ratio = 0.999
+    """Share of the requests answered without error."""
 
 
 class Objectives(Model):
     """What was promised to the users of the model."""
 
     ttft: LatencyObjective = LatencyObjective(threshold=1.0)
+    """Time to first token: from arrival to the first token, waiting included. Default: 95 % within 1s."""
     tpot: LatencyObjective = LatencyObjective(threshold=0.05)
+    """Time per output token after the first, averaged over a request. Default: 95 % within 50ms."""
     availability: AvailabilityObjective = AvailabilityObjective()
+
+    @property
+    def ttft_edges_s(self) -> tuple[float, ...]:
+        """Bucket edges of the TTFT histogram, in seconds, rising."""
+        return self.ttft.bucket_edges or TTFT_EDGES_S
+
+    @property
+    def tpot_edges_s(self) -> tuple[float, ...]:
+        """Bucket edges of the TPOT histogram, in seconds, rising."""
+        return self.tpot.bucket_edges or TPOT_EDGES_S
+
+    @model_validator(mode="after")
+    def _at_edges(self) -> Objectives:
+        refuse_any(self._off_edge())
+        return self
+
+    def _off_edge(self) -> Iterator[Problem]:
+        for name, objective, edges in (
+            ("ttft", self.ttft, self.ttft_edges_s),
+            ("tpot", self.tpot, self.tpot_edges_s),
+        ):
+            if objective.threshold not in edges:
+                near = edges_text(nearest_edges(objective.threshold, edges))
+                custom = "" if objective.bucket_edges else ", or list custom edges in bucketEdges"
+                yield Problem(
+                    (name, "threshold"),
+                    f"is no bucket edge of the {name.upper()} histogram, so the share within it cannot be counted",
+                    f"write {near}{custom}",
+                    format_duration(objective.threshold),
+                )
 
 
 class Metadata(Model):
     """Kubernetes object metadata, the part that matters here."""
 
     name: Name
+    """Name of the fleet."""
     namespace: Name = "default"
+    """Namespace of its Deployments, and the `namespace` label of its metrics."""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
-    generation: int = 0
+    generation: int = Field(default=0, ge=0)
+    """Set by Kubernetes: counts changes of `spec`."""
 
 
 class FleetSpec(Model):
     """What is wanted."""
 
-    model_name: str = Field(min_length=1, max_length=512, description="vLLM's model_name label.")
-    host: Name = Field(description="Kubernetes Service / Istio host.")
+    model_name: str = Field(min_length=1, max_length=512)
+    """The served model as in vLLM's `model_name` label: its first served name."""
+    host: Name
+    """Kubernetes Service, and Istio host, through which the model is reached."""
     variants: tuple[Variant, ...] = Field(min_length=1, max_length=16)
+    """What can serve the model. The first one's subset holds production traffic at the beginning."""
     objectives: Objectives = Objectives()
     scaling: Scaling = Scaling()
     rollout: Rollout | None = None
+    """How a new version takes over; unset: weights are never moved."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FleetSpec:
+        refuse_any(spec_contradictions(self.variants, self.scaling, self.rollout))
+        return self
 
 
 class Fleet(Model):
