@@ -7,7 +7,7 @@ no error: its readings say so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from controller.model.decision import Outcome, ScaleWrite
@@ -15,6 +15,7 @@ from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.plan import Plan
 from controller.model.snapshot import Reading, ScaleTarget, Snapshot, VariantSignals
+from engine.profile import Profile
 
 VariantKey = tuple[str, str]
 """(fleet key, variant name)."""
@@ -109,6 +110,8 @@ class CycleRecord:
     fleet: Fleet
     snapshot: Snapshot
     plan: Plan
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """The capacity priors that the plan was given, by variant name."""
 
 
 class Journal(Protocol):
