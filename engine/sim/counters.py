@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import accumulate
 
+from engine import metrics
 from engine.sim.interface import Finished, Histogram
 
 TTFT = "vllm:time_to_first_token_seconds"
@@ -24,27 +25,6 @@ PREEMPTIONS = "vllm:request_num_preemptions"
 ITERATION_TOKENS = "vllm:iteration_tokens_total"
 
 FINISHED_REASONS = ("stop", "length", "abort", "error", "repetition")
-
-TTFT_EDGES_S = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5),
-    *(10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
-)
-ITL_EDGES_S = (
-    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5),
-    *(10.0, 20.0, 40.0, 80.0),
-)
-LATENCY_EDGES_S = (
-    *(0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0),
-    *(120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0),
-)
-STEP_EDGES_TOKENS = (1.0, 8.0, *(float(2**k) for k in range(4, 15)))
-PREEMPTION_EDGES = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
-
-
-def token_edges(max_model_len: int) -> tuple[float, ...]:
-    """The 1-2-5 series of vLLM's token histograms, up to the longest possible sequence."""
-    series = (float(mantissa * 10**power) for power in range(10) for mantissa in (1, 2, 5))
-    return tuple(edge for edge in series if edge <= max_model_len)
 
 
 class Tally:
@@ -75,7 +55,7 @@ class EngineCounters:
     """All cumulative counters of one engine."""
 
     def __init__(self, max_model_len: int) -> None:
-        tokens = token_edges(max_model_len)
+        tokens = metrics.token_buckets(max_model_len)
         self.preemptions = 0
         self.prompt_tokens = 0
         self.cached_tokens = 0
@@ -83,14 +63,14 @@ class EngineCounters:
         self.prefix_queries = 0
         self.prefix_hits = 0
         self.finished = dict.fromkeys(FINISHED_REASONS, 0)
-        self.ttft = Tally(TTFT_EDGES_S)
-        self.itl = Tally(ITL_EDGES_S)
-        self.iteration_tokens = Tally(STEP_EDGES_TOKENS)
+        self.ttft = Tally(metrics.TTFT)
+        self.itl = Tally(metrics.ITL)
+        self.iteration_tokens = Tally(metrics.STEP)
         self._finished_tallies = {
-            TPOT: Tally(ITL_EDGES_S),
-            **{name: Tally(LATENCY_EDGES_S) for name in (E2E, QUEUE, INFERENCE, PREFILL, DECODE)},
+            TPOT: Tally(metrics.ITL),
+            **{name: Tally(metrics.LAT) for name in (E2E, QUEUE, INFERENCE, PREFILL, DECODE)},
             **{name: Tally(tokens) for name in (PROMPT_TOKENS, GENERATION_TOKENS, MAX_TOKENS, COMPUTED_TOKENS)},
-            PREEMPTIONS: Tally(PREEMPTION_EDGES),
+            PREEMPTIONS: Tally(metrics.PRE),
         }
 
     def finish(self, end: Finished, max_tokens: int) -> None:
