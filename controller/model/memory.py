@@ -90,7 +90,12 @@ class FleetMemory:
     recommendations: tuple[Recommendation, ...] = ()
     last_up_at: float | None = None
     last_down_at: float | None = None
+    last_demand_at: float | None = None
+    """When demand was last seen (or could not be ruled out): scale to zero counts from here."""
+    lost_at: float | None = None
+    """When an older memory was found unreadable and this one was begun in its place."""
     conditions: tuple[Condition, ...] = ()
+    intent_at: float | None = None
     intent: tuple[ScaleWrite, ...] = ()
     """Writes persisted before they are sent; re-planned from live state after a crash, never re-sent blindly."""
 

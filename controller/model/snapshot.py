@@ -110,6 +110,8 @@ class Replica:
     ready_at: float | None = None
     load: float | None = None
     detail: str = ""
+    address: str = ""
+    """host:port of its HTTP server, where it can be reached directly; empty where not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,10 @@ class Snapshot:
     """Names of the fleet's schedules whose time window contains `at` (resolved at the edge: zones need files)."""
     vllm_family: str = ""
     """Version family that the exposed metric names belong to."""
+    interval_s: float = 5.0
+    """Time to the next full cycle."""
+    pressure: tuple[tuple[float, float], ...] = ()
+    """The light query's newest samples (seconds before `at`, running + waiting), oldest first; only in woken cycles."""
 
     def variant(self, name: str) -> VariantState | None:
         """The observed variant of that name, if any."""

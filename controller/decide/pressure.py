@@ -1,0 +1,77 @@
+"""The corrective: objectives are missed although the model sees enough capacity. One more replica, one at a time.
+
+The model can be wrong (a prior far off, a mix it has not seen). What users feel decides then, as soon as the last
+change has had time to show, and only while nothing is on its way.
+"""
+
+from __future__ import annotations
+
+from controller.decide.proposal import Question, text_of, with_count
+from controller.estimate.coldstart import arriving
+from controller.model.decision import Counts, Reason, Step
+from controller.model.snapshot import VariantState
+
+_MIN_REQUESTS = 10.0
+"""Fewer first tokens than this in a window say nothing about a ratio."""
+_WAITING_PER_REPLICA = 4.0
+
+
+def under_pressure(question: Question, counts: Counts) -> Step | None:
+    """A step to one more replica than now, or a step that says why not yet; None where nothing presses."""
+    if sum(r for _, r in counts) > sum(r for _, r in question.current):
+        return None
+    for name in question.serving():
+        state = question.snapshot.variant(name)
+        why = _missed(question, state) if state is not None else ""
+        if why and state is not None:
+            return _answer(question, counts, state, why)
+    return None
+
+
+def _answer(question: Question, counts: Counts, state: VariantState, why: str) -> Step | None:
+    now = dict(question.current)[state.name]
+    floor = with_count(counts, state.name, max(dict(counts)[state.name], now))
+    if _on_the_way(question, state):
+        text = f"{why}, but capacity is on its way or has just come: {text_of(floor)}"
+        return Step("pressure", counts, floor, Reason.IN_FLIGHT, text)
+    grown = with_count(counts, state.name, min(now + 1, question.bounds[state.name].max))
+    if grown == question.current:
+        return None
+    return Step("pressure", counts, grown, Reason.PRESSURE, f"{why}: one more than the model asks for")
+
+
+def _on_the_way(question: Question, state: VariantState) -> bool:
+    target = state.target
+    if target is None:
+        return True
+    if arriving(target, question.world.given_up.get(state.name, ())):
+        return True
+    settle_s = 1.5 * question.snapshot.window_s
+    return any(r.ready_at is not None and question.snapshot.at - r.ready_at < settle_s for r in target.replicas)
+
+
+def _missed(question: Question, state: VariantState) -> str:
+    """What is missed, as a phrase; empty where nothing is."""
+    signals, objectives = state.signals, question.fleet.spec.objectives
+    ready = state.target.ready if state.target is not None else 0
+    waiting = signals.waiting.usable
+    if waiting is not None and ready and waiting > _WAITING_PER_REPLICA * ready:
+        return f"{waiting:.0f} requests wait at {ready} ready replicas of {state.name}"
+    first = (signals.first_token_rps.usable or 0.0) * question.snapshot.window_s
+    ttft = signals.ttft_within_ratio.usable
+    promise = objectives.ttft
+    if ttft is not None and first >= _MIN_REQUESTS and ttft < promise.target - 1 / first:
+        return f"only {ttft:.1%} of first tokens within {promise.threshold:g} s (target {promise.target:.1%})"
+    return _slow_tokens(question, state)
+
+
+def _slow_tokens(question: Question, state: VariantState) -> str:
+    """Finished requests speak of the past, so the mean step of now must be slow too."""
+    signals, promise = state.signals, question.fleet.spec.objectives.tpot
+    tpot, itl = signals.tpot_within_ratio.usable, signals.itl_mean_s.usable
+    done = (signals.finished_rps.usable or 0.0) * question.snapshot.window_s
+    if tpot is None or itl is None or done < _MIN_REQUESTS or itl <= promise.threshold:
+        return ""
+    if tpot >= promise.target - 1 / done:
+        return ""
+    return f"only {tpot:.1%} of requests within {promise.threshold * 1000:g} ms a token (target {promise.target:.1%})"

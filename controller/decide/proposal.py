@@ -1,0 +1,57 @@
+"""What a policy is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.estimate.world import World
+from controller.model.bounds import EffectiveBounds
+from controller.model.decision import Alternative, Counts, Reason, Step
+from controller.model.fleet import Fleet
+from controller.model.memory import FleetMemory
+from controller.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that a policy may look at."""
+
+    snapshot: Snapshot
+    memory: FleetMemory
+    fleet: Fleet
+    world: World
+    current: Counts
+    """Replicas ordered now, by variant."""
+    bounds: Mapping[str, EffectiveBounds]
+    stable: str
+    """Subset that holds production traffic."""
+
+    def serving(self) -> list[str]:
+        """Names of the variants that may carry the fleet's traffic."""
+        return [v.name for v in self.fleet.spec.variants if v.subset == self.stable]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The replicas that a policy wants, before guards, and why."""
+
+    counts: Counts
+    reason: Reason
+    steps: tuple[Step, ...]
+    rejected: tuple[Alternative, ...] = ()
+    counterfactuals: tuple[str, ...] = ()
+    unattainable: str = ""
+    """Why no replica count can meet the objective; empty where one can."""
+    short: str = ""
+    """Which limit keeps the fleet smaller than the demand asks for."""
+
+
+def with_count(counts: Counts, name: str, replicas: int) -> Counts:
+    """The counts with one variant's replaced."""
+    return tuple((n, replicas if n == name else r) for n, r in counts)
+
+
+def text_of(counts: Counts) -> str:
+    """The counts for messages: v1 3, v2 0."""
+    return ", ".join(f"{name} {replicas}" for name, replicas in counts)

@@ -1,0 +1,196 @@
+"""Policy `slo`: the cheapest fleet that carries the demand of the horizon inside the latency objectives."""
+
+from __future__ import annotations
+
+import math
+
+from controller.decide import counterfactual
+from controller.decide.allocation import Allocation, Mixture, Option, allocate
+from controller.decide.pressure import under_pressure
+from controller.decide.proposal import Proposal, Question, text_of, with_count
+from controller.decide.sizing import left_over, required_rps, usable_rps
+from controller.estimate.demand import Demand
+from controller.model.decision import Alternative, Counts, Reason, Step
+
+
+def propose(question: Question) -> Proposal:
+    """Replicas for all variants; those outside the stable version keep theirs."""
+    demand = question.world.demand
+    if demand is None or question.world.evidence.blind:
+        return _blind(question)
+    idle = _idle_or_wake(question, demand)
+    if idle is not None:
+        return idle
+    required = required_rps(question, demand)
+    options = _options(question)
+    allocation = allocate(options, required, question.fleet.spec.scaling.max_cost_per_hour)
+    counts = _spread(question, options, allocation.chosen)
+    reason, message = _why(question, demand, required, allocation, counts)
+    steps = [_demand_step(question, demand, required), Step("allocation", question.current, counts, reason, message)]
+    pressed = under_pressure(question, counts)
+    if pressed is not None:
+        steps.append(pressed)
+        counts, reason = pressed.after, pressed.reason
+    return Proposal(
+        counts=counts,
+        reason=reason,
+        steps=tuple(steps),
+        rejected=_rejected(question, options, allocation, required),
+        counterfactuals=counterfactual.of_demand(question, demand, required, counts),
+        unattainable=_unattainable(question),
+        short=allocation.short,
+    )
+
+
+def _options(question: Question) -> list[Option]:
+    current = dict(question.current)
+    options = []
+    for name in question.serving():
+        variant, bounds = question.fleet.variant(name), question.bounds[name]
+        options.append(
+            Option(
+                name=name,
+                rps=usable_rps(question, name),
+                cost_per_hour=variant.cost_per_hour,
+                min=max(bounds.min, 1 if len(question.serving()) == 1 else 0),
+                max=bounds.max,
+                current=current[name],
+                cold_start_s=question.world.cold_starts[name].p90_s,
+            )
+        )
+    return options
+
+
+def _spread(question: Question, options: list[Option], chosen: Mixture) -> Counts:
+    counts = question.current
+    for option, replicas in zip(options, chosen.counts, strict=True):
+        counts = with_count(counts, option.name, replicas)
+    return _retry_given_up(question, counts)
+
+
+def _retry_given_up(question: Question, counts: Counts) -> Counts:
+    """One replica more where some were given up: they are no capacity. One, or a broken image fills the cluster."""
+    for name, replicas in counts:
+        state = question.snapshot.variant(name)
+        lost = question.world.given_up.get(name, ())
+        if lost and state is not None and state.target is not None and replicas > state.target.ready:
+            counts = with_count(counts, name, min(replicas + 1, question.bounds[name].max))
+    return counts
+
+
+def _blind(question: Question) -> Proposal:
+    missing = "; ".join(question.world.evidence.missing[:3]) or "no reading allows an estimate of demand"
+    step = Step("demand", question.current, question.current, Reason.BLIND, f"holding still: {missing}")
+    return Proposal(question.current, Reason.BLIND, (step,))
+
+
+def _idle_or_wake(question: Question, demand: Demand) -> Proposal | None:
+    """Down to zero after the idle time where every serving variant allows it; back on refused requests."""
+    serving = question.serving()
+    if any(question.bounds[name].min > 0 for name in serving):
+        return None
+    present = sum(dict(question.current)[name] for name in serving)
+    if present == 0:
+        return _asleep(question, demand, serving[0])
+    since = question.memory.last_demand_at
+    idle_s = question.snapshot.at - since if since is not None else 0.0
+    if idle_s < question.fleet.spec.scaling.idle_after:
+        return None
+    counts = question.current
+    for name in serving:
+        counts = with_count(counts, name, 0)
+    step = Step("idle", question.current, counts, Reason.IDLE, f"no demand for {idle_s:.0f} s: down to zero")
+    return Proposal(counts, Reason.IDLE, (step,), counterfactuals=("0 → 1 on the first request refused at the proxy",))
+
+
+def _asleep(question: Question, demand: Demand, first: str) -> Proposal | None:
+    if demand.refused_rps > 0 or demand.arrival_rps > 0:
+        return None
+    text = "asleep at zero replicas, no request refused"
+    step = Step("idle", question.current, question.current, Reason.IDLE, text)
+    return Proposal(
+        question.current, Reason.IDLE, (step,), counterfactuals=(f"{first} 0 → 1 on the first refused request",)
+    )
+
+
+def _demand_step(question: Question, demand: Demand, required: float) -> Step:
+    left = left_over(question, demand)
+    backlog = f" and {left:.0f} requests left over" if left >= 1 else ""
+    text = (
+        f"{demand.arrival_rps:.1f} requests/s arrive; sized for {demand.sized_rps:.1f}/s by {demand.how}{backlog}: "
+        f"{required:.1f}/s at a horizon of {question.world.horizon_s:.0f} s"
+    )
+    inputs = (
+        ("arrival_rps", demand.arrival_rps),
+        ("usual_rps", demand.usual_rps),
+        ("waiting", demand.waiting),
+        ("running", demand.running),
+        ("refused_rps", demand.refused_rps),
+        ("trend_rps_per_s", demand.trend_rps_per_s),
+    )
+    return Step("demand", question.current, question.current, Reason.DEMAND, text, inputs)
+
+
+def _why(
+    question: Question, demand: Demand, required: float, allocation: Allocation, counts: Counts
+) -> tuple[Reason, str]:
+    parts = [
+        f"{name} carries {usable_rps(question, name):.2f} requests/s a replica ({_binding(question, name)})"
+        for name in question.serving()
+    ]
+    text = f"{text_of(counts)} for {required:.1f}/s: {'; '.join(parts)}"
+    if allocation.short:
+        text += f"; {required - allocation.chosen.rps:.1f}/s remain uncovered ({allocation.short})"
+        return (Reason.BUDGET if "budget" in allocation.short else Reason.BOUND_MAX), text
+    if _unattainable(question):
+        return Reason.UNATTAINABLE, text + "; sized for stability, not for the objective"
+    if sum(dict(question.current).values()) == 0 and demand.refused_rps > 0:
+        return Reason.WAKE, f"requests are refused at the proxy ({demand.refused_rps:.1f}/s): {text}"
+    if any(question.world.given_up.values()) and sum(r for _, r in counts) > sum(allocation.chosen.counts):
+        return Reason.RETRY, text + "; one more, because a replica that never got ready was given up"
+    return (Reason.STEADY if counts == question.current else Reason.DEMAND), text
+
+
+def _binding(question: Question, name: str) -> str:
+    capacity = question.world.capacities[name]
+    limit = capacity.binding.upper() if capacity.binding in ("ttft", "tpot", "kv") else capacity.binding
+    return f"{limit} binds, ± {capacity.uncertainty_ratio:.0%}, {capacity.samples} samples"
+
+
+def _unattainable(question: Question) -> str:
+    lost = [n for n in question.serving() if not question.world.capacities[n].attainable]
+    if len(lost) < len(question.serving()):
+        return ""
+    binding = question.world.capacities[lost[0]].binding
+    return f"no replica count meets the {binding.upper()} objective: even one request alone on a replica misses it"
+
+
+def _rejected(
+    question: Question, options: list[Option], allocation: Allocation, required: float
+) -> tuple[Alternative, ...]:
+    chosen = allocation.chosen
+    found = [
+        Alternative(_spread(question, options, m), m.cost_per_hour, f"costs {m.score - chosen.score:.2f}/h more")
+        for m in allocation.runners_up
+    ]
+    if allocation.short:
+        return tuple(found)
+    for i, option in enumerate(options):
+        if chosen.counts[i] > option.min:
+            fewer = tuple(n - (j == i) for j, n in enumerate(chosen.counts))
+            rps = chosen.rps - option.rps
+            text = f"carries {rps:.1f} requests/s of {required:.1f}"
+            cost = chosen.cost_per_hour - option.cost_per_hour
+            found.append(Alternative(_counts(question, options, fewer), cost, text))
+    more = tuple(n + (j == 0) for j, n in enumerate(chosen.counts))
+    head = options[0]
+    text = f"not needed: {math.fsum((chosen.rps, -required)):.1f} requests/s are spare already"
+    found.append(Alternative(_counts(question, options, more), chosen.cost_per_hour + head.cost_per_hour, text))
+    return tuple(found)
+
+
+def _counts(question: Question, options: list[Option], replicas: tuple[int, ...]) -> Counts:
+    counts = question.current
+    for option, n in zip(options, replicas, strict=True):
+        counts = with_count(counts, option.name, n)
+    return counts

@@ -1,0 +1,104 @@
+"""Learning the step law of a variant online: a Gaussian belief, updated by each window's mean step time.
+
+The mean inter-token latency of a window is the mean step time as tokens saw it; counters give the mean step's
+composition (prompt tokens, sequences, context). One window is one noisy linear observation of the five terms, so
+the belief is updated as a Kalman filter with a slowly growing covariance (the card, the driver or the model's
+code may change). Plain Python arithmetic: decisions replay bit for bit on any CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from controller.model.memory import LearnedLaw
+from engine.profile import Grade, Profile, StepLaw
+
+TERMS = 5
+_COMMON_CV: dict[Grade, float] = {"measured": 0.05, "database": 0.12, "estimated": 0.3}
+"""How far a whole profile may be off, by grade: kernel tables miss 2-8 %, served runs differ by 5-20 %."""
+_TERM_CV_SHARE = 0.5
+"""Each term may besides be off by this share of the common error."""
+_NOISE_CV = 0.04
+"""Error of a window's mean step time against the law (noise of the step and of the window's composition)."""
+_DRIFT = 1.004
+"""Growth of the covariance per update: half of the certainty is forgotten in about three minutes of 1 Hz data."""
+_FLOOR_RATIO = 0.1
+"""No term falls below this share of the prior: a term that data cannot tell from zero is still there."""
+
+Row = tuple[float, float, float, float, float]
+"""(1, P, A, B, K) of a mean step."""
+
+
+def terms_of(law: StepLaw) -> Row:
+    """The law as a vector (a, b, e, c, d)."""
+    return (
+        law.base_s,
+        law.prefill_s_per_token,
+        law.attention_s_per_token2,
+        law.batch_s_per_seq,
+        law.kv_s_per_token,
+    )
+
+
+def prior(profile: Profile) -> LearnedLaw:
+    """The belief before any observation: the profile, as sure as its provenance."""
+    mean = terms_of(profile.law)
+    cv = _COMMON_CV[profile.provenance.grade]
+    own = (cv * _TERM_CV_SHARE) ** 2
+    covariance = tuple(
+        mean[i] * mean[j] * (cv * cv + (own if i == j else 0.0)) for i in range(TERMS) for j in range(TERMS)
+    )
+    return LearnedLaw(profile=profile.name, mean=mean, covariance=covariance)
+
+
+def step_law(belief: LearnedLaw, scale: float = 1.0) -> StepLaw:
+    """The believed law, all terms times `scale`."""
+    a, b, e, c, d = (term * scale for term in belief.mean)
+    return StepLaw(a, b, e, c, d)
+
+
+def relative_error(belief: LearnedLaw, row: Row) -> float:
+    """Standard error of the predicted step time at `row`, as a ratio of it."""
+    predicted_s = _dot(belief.mean, row)
+    variance = _dot(row, _times(belief.covariance, row))
+    return math.sqrt(max(0.0, variance)) / predicted_s if predicted_s > 0 else math.inf
+
+
+def updated(belief: LearnedLaw, row: Row, step_s: float, profile: Profile) -> LearnedLaw:
+    """The belief after seeing that a mean step composed as `row` took `step_s` seconds.
+
+    Returns the belief unchanged where the observation is impossible (not positive, not finite).
+    """
+    if not (math.isfinite(step_s) and step_s > 0 and all(math.isfinite(x) for x in row)):
+        return belief
+    covariance = tuple(value * _DRIFT for value in belief.covariance)
+    leverage = _times(covariance, row)
+    noise = (_NOISE_CV * step_s) ** 2
+    innovation_variance = _dot(row, leverage) + noise
+    surprise_s = step_s - _dot(belief.mean, row)
+    gain = tuple(value / innovation_variance for value in leverage)
+    floors = terms_of(profile.law)
+    mean = tuple(max(_FLOOR_RATIO * floors[i], belief.mean[i] + gain[i] * surprise_s) for i in range(TERMS))
+    shrunk = tuple(covariance[i * TERMS + j] - gain[i] * leverage[j] for i in range(TERMS) for j in range(TERMS))
+    return replace(belief, mean=mean, covariance=_bounded(shrunk, profile), samples=belief.samples + 1)
+
+
+def _bounded(covariance: tuple[float, ...], profile: Profile) -> tuple[float, ...]:
+    """Forgetting must not grow a term's variance beyond its prior's: scale such rows and columns back."""
+    limit = prior(profile).covariance
+    scale = [
+        math.sqrt(min(1.0, limit[i * TERMS + i] / covariance[i * TERMS + i])) if covariance[i * TERMS + i] > 0 else 1.0
+        for i in range(TERMS)
+    ]
+    if all(s == 1.0 for s in scale):
+        return covariance
+    return tuple(covariance[i * TERMS + j] * scale[i] * scale[j] for i in range(TERMS) for j in range(TERMS))
+
+
+def _dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
+    return sum(x * y for x, y in zip(left, right, strict=True))
+
+
+def _times(matrix: tuple[float, ...], vector: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sum(matrix[i * TERMS + j] * vector[j] for j in range(TERMS)) for i in range(TERMS))

@@ -1,0 +1,70 @@
+"""All estimates of one cycle in one value, and the memory that they leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from controller.estimate.capacity import Capacity, estimate_capacity, observe_kv, observe_law, observe_spreads
+from controller.estimate.coldstart import ColdStart, cold_start, observe_starts
+from controller.estimate.demand import Demand, estimate_demand, mix_of, observe_demand, observe_mix
+from controller.estimate.evidence import Evidence, weigh
+from controller.model.fleet import Fleet
+from controller.model.memory import FleetMemory, VariantMemory
+from controller.model.snapshot import Snapshot, VariantState
+from engine.perf import Mix
+from engine.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the core believes: demand (None when it cannot be estimated), capacity and cold start by variant."""
+
+    evidence: Evidence
+    demand: Demand | None
+    mix: Mix | None
+    capacities: Mapping[str, Capacity]
+    cold_starts: Mapping[str, ColdStart]
+    horizon_s: float
+    given_up: Mapping[str, tuple[str, ...]]
+
+
+def estimate(
+    snapshot: Snapshot, memory: FleetMemory, fleet: Fleet, priors: Mapping[str, Profile]
+) -> tuple[World, FleetMemory]:
+    """Estimates from what is seen and remembered; `priors` has a profile for every variant of the fleet."""
+    scaling = fleet.spec.scaling
+    states = {v.name: v for v in snapshot.variants}
+    learned = tuple(
+        _observe(memory.variant(v.name), states.get(v.name), fleet, snapshot, priors[v.name])
+        for v in fleet.spec.variants
+    )
+    starts = {m.name: cold_start(m, scaling.cold_start) for m in learned}
+    horizon_s = max(s.p90_s for s in starts.values()) + snapshot.interval_s
+    memory = replace(memory, variants=learned)
+    memory, point = observe_demand(memory, snapshot)
+    demand = estimate_demand(memory, snapshot, point, horizon_s) if point is not None else None
+    fleet_mix = mix_of(list(learned))
+    capacities = {m.name: estimate_capacity(m, mix_of([m]) or fleet_mix, fleet, priors[m.name]) for m in learned}
+    world = World(
+        evidence=weigh(snapshot),
+        demand=demand,
+        mix=fleet_mix,
+        capacities=capacities,
+        cold_starts=starts,
+        horizon_s=horizon_s,
+        given_up={m.name: m.given_up for m in learned},
+    )
+    return world, memory
+
+
+def _observe(
+    memory: VariantMemory, state: VariantState | None, fleet: Fleet, snapshot: Snapshot, profile: Profile
+) -> VariantMemory:
+    if state is None:
+        return memory
+    memory = observe_starts(memory, state.target, snapshot.at, fleet.spec.scaling.start_deadline)
+    memory = observe_mix(memory, state)
+    memory = observe_kv(memory, state.signals)
+    memory = observe_law(memory, state.signals, profile)
+    return observe_spreads(memory, state, fleet, snapshot)

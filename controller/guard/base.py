@@ -1,0 +1,63 @@
+"""The protocol of guards: each may hold, cap or defer what was proposed, never push further.
+
+A guard answers a `Step` (before, after, why), or None where it has nothing to say. The configured minimum is the one
+exception to "only restrain": it may raise a count. Reductions are refused or softened; growth is touched only by
+limits that the operator set (pause, step, maximum, budget, cool-down, another writer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.estimate.world import World
+from controller.model.bounds import EffectiveBounds
+from controller.model.decision import Counts, Reason, Step
+from controller.model.fleet import Fleet
+from controller.model.memory import FleetMemory
+from controller.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class GuardContext:
+    """What every guard may look at. `overridden`: an operator's override is in force, soft guards stand aside."""
+
+    snapshot: Snapshot
+    memory: FleetMemory
+    fleet: Fleet
+    world: World
+    current: Counts
+    bounds: Mapping[str, EffectiveBounds]
+    overridden: bool = False
+
+
+Guard = Callable[[GuardContext, Counts], Step | None]
+
+
+def keep(stage: str, before: Counts, after: Counts, reason: Reason, message: str) -> Step | None:
+    """The step, or None where nothing changed."""
+    return Step(stage, before, after, reason, message) if before != after else None
+
+
+def no_lower(proposed: Counts, floor: Counts) -> Counts:
+    """The counts, none below the floor's."""
+    least = dict(floor)
+    return tuple((name, max(replicas, least.get(name, 0))) for name, replicas in proposed)
+
+
+def no_higher(proposed: Counts, ceiling: Counts) -> Counts:
+    """The counts, none above the ceiling's."""
+    most = dict(ceiling)
+    return tuple((name, min(replicas, most.get(name, replicas))) for name, replicas in proposed)
+
+
+def shrinks(proposed: Counts, current: Counts) -> bool:
+    """Whether any variant would lose replicas."""
+    now = dict(current)
+    return any(replicas < now[name] for name, replicas in proposed)
+
+
+def grows(proposed: Counts, current: Counts) -> bool:
+    """Whether any variant would gain replicas."""
+    now = dict(current)
+    return any(replicas > now[name] for name, replicas in proposed)

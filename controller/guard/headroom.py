@@ -1,0 +1,45 @@
+"""Shrink only as far as the shrunken fleet is predicted to carry the demand, by the same model that decides growth."""
+
+from __future__ import annotations
+
+from controller.guard.base import GuardContext, keep, shrinks
+from controller.model.decision import Counts, Reason, Step
+
+_SPARE_RATIO = 0.95
+"""The shrunken fleet must be left with this margin against growing back at once (hysteresis)."""
+
+
+def headroom(context: GuardContext, proposed: Counts) -> Step | None:
+    """Give back replicas one by one until the prediction holds."""
+    demand = context.world.demand
+    if context.overridden or not shrinks(proposed, context.current):
+        return None
+    if demand is None:
+        return keep(
+            "headroom", proposed, context.current, Reason.HEADROOM, "demand is unknown: nothing to predict with"
+        )
+    idle = demand.sized_rps <= 0 and demand.running + demand.waiting <= 0
+    counts = proposed
+    while not idle and shrinks(counts, context.current) and _carried(context, counts) < demand.sized_rps:
+        counts = _one_back(counts, context.current)
+    if counts == proposed:
+        return None
+    text = f"{_carried(context, proposed):.1f} requests/s could be carried, {demand.sized_rps:.1f}/s are planned for"
+    return keep("headroom", proposed, counts, Reason.HEADROOM, f"predicted to miss the objectives: {text}")
+
+
+def _carried(context: GuardContext, counts: Counts) -> float:
+    usable = _SPARE_RATIO * (1 - context.fleet.spec.scaling.headroom)
+    return sum(
+        replicas * context.world.capacities[name].sizing_rps * usable
+        for name, replicas in counts
+        if name in context.world.capacities
+    )
+
+
+def _one_back(counts: Counts, current: Counts) -> Counts:
+    now = dict(current)
+    for i, (name, replicas) in enumerate(counts):
+        if replicas < now[name]:
+            return (*counts[:i], (name, replicas + 1), *counts[i + 1 :])
+    return counts

@@ -1,0 +1,231 @@
+"""The shell around the pure core: look once, plan every fleet, persist, act, record.
+
+One cycle reads the world, plans each fleet from its snapshot and memory, makes memory and journal durable, and only
+then writes. Level-triggered: every write is absolute, the next cycle plans afresh from live state. Between full
+cycles a light query over all fleets wakes the cycle early for those whose load jumps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from controller.clock import Clock
+from controller.errors import GovernorError, PermanentError, TransientError
+from controller.model.decision import Action, Outcome, ScaleWrite
+from controller.model.fleet import Fleet
+from controller.model.memory import FleetMemory
+from controller.model.snapshot import ABSENT, ScaleTarget, Snapshot, VariantSignals, VariantState
+from controller.plan import plan
+from controller.ports import (
+    Board,
+    CycleRecord,
+    FleetSignals,
+    FleetSource,
+    Journal,
+    MemoryStore,
+    ReplicaReader,
+    ReplicaWriter,
+    SignalSource,
+    VariantKey,
+)
+from controller.pressure import PressureWatch
+from controller.schedule import active_schedules
+from controller.settings import Settings
+from engine.profile import Profile
+
+_UNWRITTEN_MAX = 20_000
+"""Cycles kept for a journal that cannot be written, before the oldest are let go (and counted)."""
+
+_log = structlog.get_logger("governor")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The world as the loop needs it, built in one place by the command line."""
+
+    fleets: FleetSource
+    signals: SignalSource
+    reader: ReplicaReader
+    writer: ReplicaWriter
+    store: MemoryStore
+    journal: Journal
+    board: Board
+    profiles: Callable[[Fleet], Mapping[str, Profile]]
+    clock: Clock
+
+
+class Loop:
+    """Cycles over all fleets. Thread-safe: full and woken cycles never overlap."""
+
+    def __init__(self, adapters: Adapters, settings: Settings) -> None:
+        self._adapters = adapters
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._memories: dict[str, FleetMemory] = {}
+        self._watch = PressureWatch(settings.wake_ratio, settings.wake_window_s)
+        self._unwritten: list[CycleRecord] = []
+        self._unwritten_base: Mapping[str, FleetMemory] = {}
+        self.lost_records = 0
+        self._loaded = False
+
+    def tick(self) -> None:
+        """One full cycle over all fleets."""
+        with self._lock:
+            self._cycle(self._adapters.fleets.fleets())
+
+    def watch(self) -> bool:
+        """One light query; a cycle at once for fleets whose load jumps. Returns whether there was one."""
+        fleets = self._adapters.fleets.fleets()
+        now = self._adapters.clock.monotonic()
+        jumped = self._watch.observe(self._adapters.signals.pressure(fleets), now)
+        woken = [f for f in fleets if f.key in jumped]
+        if not woken or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            _log.info("woken", fleets=[f.key for f in woken])
+            self._cycle(woken)
+        finally:
+            self._lock.release()
+        return True
+
+    def _cycle(self, fleets: Sequence[Fleet]) -> None:
+        started = self._adapters.clock.monotonic()
+        self._load()
+        targets = self._targets(fleets)
+        signals = self._adapters.signals.read(fleets, targets)
+        at = self._adapters.clock.now()
+        before = dict(self._memories)
+        records = [r for f in fleets if (r := self._planned(f, at, targets, signals.get(f.key))) is not None]
+        for record in records:
+            self._memories[record.fleet.key] = record.plan.memory
+        durable = self._persist(records, before)
+        outcomes = self._act(records, durable=durable)
+        self._record(at, outcomes)
+        self._adapters.board.publish(records, outcomes, self._adapters.clock.monotonic() - started)
+        for record in records:
+            _say(record)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        try:
+            self._memories = dict(self._adapters.store.load())
+        except PermanentError as error:
+            _log.error("memory lost", error=str(error))
+            at = self._adapters.clock.now()
+            self._memories = {
+                f.key: replace(FleetMemory.empty(f.key), lost_at=at) for f in self._adapters.fleets.fleets()
+            }
+        self._loaded = True
+
+    def _targets(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
+        try:
+            return self._adapters.reader.read(fleets)
+        except TransientError as error:
+            _log.warning("replicas unreadable", error=str(error))
+            return {}
+
+    def _planned(
+        self, fleet: Fleet, at: float, targets: Mapping[VariantKey, ScaleTarget], signals: FleetSignals | None
+    ) -> CycleRecord | None:
+        """Plan one fleet. A bug in the plan of one fleet must not stop the others."""
+        try:
+            profiles = self._adapters.profiles(fleet)
+            snapshot = self._snapshot(fleet, at, targets, signals)
+            memory = self._memories.get(fleet.key, FleetMemory.empty(fleet.key))
+            result = plan(snapshot, memory, fleet, at, profiles)
+        except GovernorError as error:
+            _log.error("fleet skipped", fleet=fleet.key, error=str(error))
+            return None
+        except Exception:  # noqa: BLE001 - the per-fleet boundary: logged with traceback, the loop goes on
+            _log.exception("fleet skipped: defect", fleet=fleet.key)
+            return None
+        return CycleRecord(fleet=fleet, snapshot=snapshot, plan=result, profiles=profiles)
+
+    def _snapshot(
+        self, fleet: Fleet, at: float, targets: Mapping[VariantKey, ScaleTarget], signals: FleetSignals | None
+    ) -> Snapshot:
+        seen = signals or FleetSignals("none", self._settings.rate_window_s, {}, ABSENT, ABSENT, ABSENT)
+        return Snapshot(
+            fleet=fleet.key,
+            at=at,
+            source=seen.source,
+            window_s=seen.window_s,
+            variants=tuple(
+                VariantState(v.name, targets.get((fleet.key, v.name)), seen.variants.get(v.name, VariantSignals()))
+                for v in fleet.spec.variants
+            ),
+            inflight=seen.inflight,
+            inflight_before=seen.inflight_before,
+            refused_rps=seen.refused_rps,
+            source_skew_s=seen.source_skew_s,
+            warnings=seen.warnings,
+            active_schedules=active_schedules(fleet, at),
+            vllm_family=seen.vllm_family,
+            interval_s=self._settings.tick_interval_s,
+            pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),
+        )
+
+    def _persist(self, records: Sequence[CycleRecord], before: Mapping[str, FleetMemory]) -> bool:
+        """Memory and journal on disk before anything is written to the cluster. False where the disk refuses."""
+        if not self._unwritten:
+            self._unwritten_base = before
+        self._unwritten.extend(records)
+        durable = True
+        try:
+            self._adapters.store.save(self._memories)
+        except TransientError as error:
+            durable = False
+            _log.error("memory not saved", error=str(error))
+        try:
+            self._adapters.journal.append(self._unwritten, self._unwritten_base)
+            self._unwritten = []
+        except TransientError as error:
+            durable = False
+            _log.error("journal not written", error=str(error), waiting=len(self._unwritten))
+            self._forget_oldest()
+        return durable
+
+    def _forget_oldest(self) -> None:
+        while len(self._unwritten) > _UNWRITTEN_MAX:
+            oldest = self._unwritten.pop(0)
+            self._unwritten_base = {**self._unwritten_base, oldest.fleet.key: oldest.plan.memory}
+            self.lost_records += 1
+
+    def _act(self, records: Sequence[CycleRecord], *, durable: bool) -> list[Outcome]:
+        """Send the writes. With a disk that refuses, growth still goes out (safe to repeat), reductions wait."""
+        writes = [w for r in records for w in r.plan.writes if durable or w.replicas > w.current]
+        return [self._sent(write) for write in writes]
+
+    def _sent(self, write: ScaleWrite) -> Outcome:
+        outcome = self._adapters.writer.scale(write)
+        _log.info(
+            "write",
+            fleet=write.fleet,
+            variant=write.variant,
+            replicas=write.replicas,
+            before=write.current,
+            status=outcome.status.value,
+            detail=outcome.detail,
+        )
+        return outcome
+
+    def _record(self, at: float, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        try:
+            self._adapters.journal.outcomes(at, outcomes)
+        except TransientError as error:
+            _log.error("outcomes not journalled", error=str(error))
+
+
+def _say(record: CycleRecord) -> None:
+    decision = record.plan.decision
+    log = _log.debug if decision.action is Action.HOLD else _log.info
+    log(
+        "cycle", fleet=decision.fleet, action=decision.action.value, reason=decision.reason.value, why=decision.sentence
+    )

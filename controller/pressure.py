@@ -1,0 +1,60 @@
+"""Which fleets' load jumps: the light query's samples against the minute before. In-process, no I/O."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+_RISE_S = 6.0
+"""The newest seconds are left out of the comparison: a rise must not hide itself."""
+_RECENT_S = 8.0
+_MARGIN = 2.0
+"""Requests above the ratio: one request more than none is no jump."""
+_REST_S = 2.0
+"""Between two woken cycles of one fleet: newer samples are rarely there sooner."""
+
+
+class PressureWatch:
+    """Keeps each fleet's samples of one look-back window."""
+
+    def __init__(self, ratio: float, window_s: float) -> None:
+        self._ratio = ratio
+        self._window_s = window_s
+        self._samples: dict[str, deque[tuple[float, float]]] = {}
+        self._woken_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def observe(self, pressure: Mapping[str, float], now_s: float) -> set[str]:
+        """Take in one answer of the light query; the keys of fleets whose load jumps.
+
+        `now_s` is monotonic. A fleet jumps when running + waiting exceeds `ratio` times its most within the window
+        before the present rise. Fleets without history do not jump: the next full cycle sees them.
+        """
+        with self._lock:
+            for gone in self._samples.keys() - pressure.keys():
+                del self._samples[gone]
+            jumped = {key for key, value in pressure.items() if self._jumps(key, value, now_s)}
+            self._woken_at.update(dict.fromkeys(jumped, now_s))
+        return jumped
+
+    def _jumps(self, key: str, value: float, now_s: float) -> bool:
+        samples = self._samples.setdefault(key, deque())
+        while samples and samples[0][0] < now_s - self._window_s:
+            samples.popleft()
+        earlier = [v for at, v in samples if at <= now_s - _RISE_S]
+        samples.append((now_s, value))
+        rested = now_s - self._woken_at.get(key, -_REST_S) >= _REST_S
+        return bool(earlier) and rested and value > self._ratio * max(earlier) + _MARGIN
+
+    def recent(self, key: str, now_s: float) -> tuple[tuple[float, float], ...]:
+        """The newest samples of a fleet that has just jumped: (seconds ago, value), oldest first, repeats left out."""
+        if now_s - self._woken_at.get(key, -_RECENT_S) >= _RECENT_S:
+            return ()
+        with self._lock:
+            samples = tuple(self._samples.get(key, ()))
+        found: list[tuple[float, float]] = []
+        for at, value in samples:
+            if at >= now_s - _RECENT_S and (not found or found[-1][1] != value):
+                found.append((round(now_s - at, 3), value))
+        return tuple(found)
