@@ -150,7 +150,7 @@ class OutcomeStatus(StrEnum):
     DRY_RUN = "DryRun"
     CONFLICT = "Conflict"
     """The object changed since it was read; nothing was written."""
-    REFUSED = "RefusedError"
+    REFUSED = "Refused"
     """A precondition failed: not leading, foreign writer, nothing persisted."""
     FAILED = "Failed"
 
