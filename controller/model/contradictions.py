@@ -63,11 +63,12 @@ def _schedule(schedule: Schedule, variants: Sequence[Variant]) -> Iterator[Probl
 
 
 def _schedule_cost(schedule: Schedule, variants: Sequence[Variant], scaling: Scaling) -> Iterator[Problem]:
+    """Only what the schedule itself adds: floors that are too dear without it are reported at the budget."""
     if schedule.min is None or scaling.max_cost_per_hour is None:
         return
     floors = [schedule.min if schedule.variant in (None, v.name) else v.replicas.min for v in variants]
     cost = sum(floor * variant.cost_per_hour for floor, variant in zip(floors, variants, strict=True))
-    if cost > scaling.max_cost_per_hour:
+    if cost > max(scaling.max_cost_per_hour, _floor_cost(variants)):
         reason = f"costs {cost:g} per hour with the other variants, above maxCostPerHour, {scaling.max_cost_per_hour:g}"
         yield Problem(("min",), reason, "lower min or raise maxCostPerHour", str(schedule.min))
 
@@ -94,8 +95,12 @@ def _widest(variant: Variant, schedules: Sequence[Schedule]) -> tuple[int, int]:
 
 
 def _budget(variants: Sequence[Variant], scaling: Scaling) -> Iterator[Problem]:
-    floor = sum(variant.replicas.min * variant.cost_per_hour for variant in variants)
+    floor = _floor_cost(variants)
     budget = scaling.max_cost_per_hour
     if budget is not None and floor > budget:
         reason = f"is below the cost of the fewest replicas of all variants, {floor:g} per hour"
         yield Problem(("scaling", "maxCostPerHour"), reason, "raise it, or lower replicas.min", f"{budget:g}")
+
+
+def _floor_cost(variants: Sequence[Variant]) -> float:
+    return sum(variant.replicas.min * variant.cost_per_hour for variant in variants)

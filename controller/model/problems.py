@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 Path = tuple[str | int, ...]
 """Names and list positions from the root, in YAML spelling: ("spec", "variants", 1, "replicas", "min")."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _LONGEST_VALUE = 60
 
 
@@ -58,14 +58,19 @@ def path_text(path: Path) -> str:
         elif _PLAIN_NAME.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            text += f'["{part}"]'
+            text += f"[{value_text(part)}]"
     return text
 
 
 def value_text(value: object) -> str:
     """The value as one would write it in YAML's flow style, shortened to fit a line."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def either(names: Iterable[str]) -> str:
