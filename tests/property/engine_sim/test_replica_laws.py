@@ -177,4 +177,4 @@ def test_one_seat_and_one_token_answers_make_an_m_d_1_queue() -> None:
         replica.submit(Request(f"r{number}", 100, 1), at)
     ends = finished_of(run_out(replica))
     assert [ends[f"r{n}"].queue_s for n in range(len(gaps))] == pytest.approx(waits, abs=1e-6)
-    assert sum(waits) / len(waits) == pytest.approx(rho * service_s / (2 * (1 - rho)), rel=0.05)
+    assert sum(waits) / len(waits) == pytest.approx(rho * service_s / (2 * (1 - rho)), rel=0.1)
