@@ -54,5 +54,5 @@ bench: $(STAMP) ## Cost of a tick with 1,000 fleets x 10 pods on a real Promethe
 	@$(BIN)/python -m tests.bench.tick $(ARGS)
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) .governor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm .governor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,7 +17,8 @@ PYTHON_VERSION = (3, 11)
 """The locked wheels are CPython 3.11's."""
 TORCH_CPU = "2.13.0+cpu"
 _TORCH = "torch"
-_LEAST_GLIBC = (2, 28)
+_LEAST_GLIBC = (2, 34)
+"""What the most demanding locked wheel (cryptography) needs."""
 _ASK_TIMEOUT_S = 120
 _GB = 1e9
 
@@ -80,7 +81,7 @@ def require_platform(system: str, machine: str, libc: tuple[str, str]) -> None:
     name, version = libc
     if name != "glibc" or _numbers(version) < _LEAST_GLIBC:
         raise UsageError(
-            f"vLLM's wheel needs glibc 2.28 or newer, this system has {name or 'another libc'} {version}: "
+            f"the locked wheels need glibc 2.34 or newer, this system has {name or 'another libc'} {version}: "
             "use a newer distribution, or the simulated engine"
         )
 
