@@ -9,62 +9,66 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from controller.model.fields import Duration, Model, Name
 from controller.model.fleet import Fleet
+from controller.model.problems import Problem, refuse_any
 from engine.load.arrivals import Arrival, poisson_times_s, with_lengths
-from engine.load.phases import AnyPhase, segments_of
+from engine.load.phases import Phase, Span, segments_of
+from engine.load.records import JudgedObjectives
 from engine.load.token_lengths import Pair, mean_output_tokens, sample_pairs, shipped_pairs
 
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class TableLengths(Model):
-    """Pairs drawn from a shipped table of real requests."""
+class Lengths(Model):
+    """How long prompts and answers are."""
 
-    source: Literal["azure-conv"]
+    source: Literal["azure-conv", "fixed"]
+    """azure-conv: pairs drawn from real ones. fixed: all alike."""
+    prompt_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Lengths:
+        refuse_any(self._misfits())
+        return self
+
+    def _misfits(self) -> Iterator[Problem]:
+        for name, value in (("promptTokens", self.prompt_tokens), ("outputTokens", self.output_tokens)):
+            if self.source == "fixed" and value is None:
+                yield Problem((name,), "is missing: fixed lengths need it", "add it")
+            if self.source != "fixed" and value is not None:
+                yield Problem((name,), "is for fixed lengths only", "remove it, or write `source: fixed`", str(value))
 
     def pairs(self) -> tuple[Pair, ...]:
         """What is drawn from."""
+        if self.prompt_tokens is not None and self.output_tokens is not None:
+            return ((self.prompt_tokens, self.output_tokens),)
         return shipped_pairs(self.source)
-
-
-class FixedLengths(Model):
-    """All requests alike."""
-
-    source: Literal["fixed"]
-    prompt_tokens: Tokens
-    output_tokens: Tokens
-
-    def pairs(self) -> tuple[Pair, ...]:
-        """What is drawn from."""
-        return ((self.prompt_tokens, self.output_tokens),)
 
 
 class Stack(Model):
     """What the local stack needs besides the Fleet: the truth about its replicas, and its patience."""
 
-    start_replicas: int = Field(ge=0, le=64, description="Ready before the traffic begins.")
-    profile: Name = Field(default="l40s-8b", description="Capacity profile that the simulated replicas obey.")
-    max_num_seqs: int | None = Field(default=None, ge=1, le=4096, description="Instead of the profile's.")
-    cold_start: Duration = Field(default=15.0, description="From the order to ready, for every replica.")
-    scrape_interval: Duration = Field(default=2.0, gt=0)
-    start_timeout: Duration = Field(default=60.0, gt=0, description="Longest wait for the first replicas.")
-    request_timeout: Duration = Field(default=300.0, gt=0, description="A client gives a request up after it.")
-    answer_timeout: Duration = Field(default=60.0, description="Longest wait for answers after the last arrival.")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedObjectives:
-    """What a request is held against: seconds, and the share of requests that shall be inside."""
-
-    ttft_s: float = 1.0
-    tpot_s: float = 0.05
-    ttft_target_ratio: float = 0.95
-    tpot_target_ratio: float = 0.95
+    start_replicas: int = Field(ge=0, le=64)
+    """Replicas of the first variant that are ready before the traffic begins."""
+    profile: Name = "l40s-8b"
+    """Capacity profile that the simulated replicas obey."""
+    max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
+    """Requests that a replica runs at once, instead of the profile's."""
+    cold_start: Duration = 15.0
+    """From the order to ready, for every simulated replica."""
+    scrape_interval: Span = 2.0
+    start_timeout: Span = 60.0
+    """Longest wait for the first replicas."""
+    request_timeout: Span = 300.0
+    """After so long a client gives a request up."""
+    answer_timeout: Duration = 60.0
+    """Longest wait for answers after the last arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +83,38 @@ class Scenario(Model):
     """See the module. `fleet` is the document that the daemon is given; `stack` is never shown to it."""
 
     name: Name
+    """Short name."""
     description: str = Field(min_length=1, max_length=1000)
-    seed: int = Field(default=1, ge=0)
+    """What it shows."""
+    seed: int = Field(default=1, ge=0, le=2**53)
+    """Of arrivals and lengths."""
     stack: Stack
-    lengths: Annotated[TableLengths | FixedLengths, Field(discriminator="source")]
-    phases: tuple[AnyPhase, ...] = Field(min_length=1, max_length=100)
+    lengths: Lengths
+    phases: tuple[Phase, ...] = Field(min_length=1, max_length=100)
+    """The arrival rate over time."""
     fleet: Fleet
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        endless = [phase.name for phase in self.phases[:-1] if phase.duration is None]
-        if endless:
-            raise ValueError(f"phase {endless[0]!r} has no duration but is not the last: give it one")
-        flags = "".join("L" if phase.load else "-" for phase in self.phases)
-        if "L" in flags.strip("-").strip("L").strip("-") or "-" in flags.strip("-"):
-            raise ValueError("phases with load: true must follow each other: judged load is one stretch of time")
-        if self.phases[-1].load and self.phases[-1].duration is None:
-            raise ValueError(f"phase {self.phases[-1].name!r} is judged load but never ends: give it a duration")
-        most = self.fleet.spec.variants[0].replicas.max
-        if self.stack.start_replicas > most:
-            raise ValueError(f"stack.startReplicas {self.stack.start_replicas} is above the first variant's max {most}")
+    def _consistent(self) -> Scenario:
+        refuse_any(self._contradictions())
         return self
+
+    def _contradictions(self) -> Iterator[Problem]:
+        for index, phase in enumerate(self.phases[:-1]):
+            if phase.duration is None:
+                yield Problem(
+                    ("phases", index, "duration"), "is missing: only the last phase may go on for ever", "add it"
+                )
+        judged = [index for index, phase in enumerate(self.phases) if phase.load]
+        if judged and judged[-1] - judged[0] >= len(judged):
+            yield Problem(("phases",), "have load: true in several places", "mark phases that follow each other")
+        if judged and self.phases[judged[-1]].duration is None:
+            reason = "is missing: a judged load has an end"
+            yield Problem(("phases", judged[-1], "duration"), reason, "add it, or remove `load`")
+        most, start = self.fleet.spec.variants[0].replicas.max, self.stack.start_replicas
+        if start > most:
+            reason = f"is above the max of the fleet's first variant, {most}"
+            yield Problem(("stack", "startReplicas"), reason, "lower it, or raise replicas.max", str(start))
 
     @property
     def duration_s(self) -> float | None:
