@@ -27,9 +27,11 @@ from controller.errors import GovernorError, UsageError
 from engine.local.api import make_app
 from engine.local.cluster import ClusterView, LocalCluster
 from engine.local.config import SupervisorConfig, read_config
+from engine.local.envoy import EnvoyFiles
 from engine.local.eventlog import EventLog
 from engine.local.launch import load_launcher
 from engine.local.ports import LOOPBACK, chosen_port
+from engine.local.prometheus import PrometheusTargets
 from engine.local.replica import Surroundings
 
 ADDRESS_FILE = "supervisor.address"
@@ -106,12 +108,22 @@ def _end_of_lifeline(stop: asyncio.Event) -> None:
         stop.set()
 
 
+def _views(options: Options) -> Sequence[ClusterView]:
+    """Who is kept in step: first the proxy, for requests must not go where nobody is."""
+    views: list[ClusterView] = []
+    if options.envoy_dir:
+        views.append(EnvoyFiles(options.envoy_dir))
+    if options.targets_file:
+        views.append(PrometheusTargets(options.targets_file))
+    return views
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the supervisor; returns the exit code."""
     options = parse(argv)
     try:
         config = read_config(options.config)
-        asyncio.run(serve(options, config, []))
+        asyncio.run(serve(options, config, _views(options)))
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
