@@ -10,7 +10,22 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import cache
 
-from engine.metric_rows import ITL, LAT, OLDEST, PRE, ROWS, STEP, TTFT, Edges, Kind, Metric, N, Version, token_buckets
+from engine.metric_rows import (
+    BASE,
+    ITL,
+    LAT,
+    OLDEST,
+    PRE,
+    ROWS,
+    STEP,
+    TTFT,
+    Edges,
+    Kind,
+    Metric,
+    N,
+    Version,
+    token_buckets,
+)
 
 PREFIX = "vllm:"
 """How vLLM itself spells its prefix; exporters in between may change it (`vllm_`, `ray_vllm_`, `kserve_vllm:`)."""
@@ -84,32 +99,47 @@ def nearest_edges(edges: Edges, threshold: float) -> tuple[float, float]:
     return edges[max(below, 0)], edges[min(above, len(edges) - 1)]
 
 
-def version_bounds(exposed: Iterable[str]) -> tuple[Version, Version | None]:
+def version_bounds(exposed: Iterable[str], asked: Iterable[str] | None = None) -> tuple[Version, Version | None]:
     """First version that can have these names (sample or base names), and the first that cannot (None: unknown).
 
     A name shown bounds from below by its birth and from above by its removal; a name that every version since its
-    birth shows bounds from above by its absence.
+    birth shows bounds from above by its absence, if it was among those `asked` for (None: the whole page was read).
     """
-    seen = {row.name for row in ROWS if row.name.startswith(PREFIX)} & {_base_name(name) for name in exposed}
-    rows = [_BY_NAME[name] for name in seen]
-    low = max((row.since for row in rows), default=OLDEST)
-    ends = [_after(row.until) for row in rows if row.until is not None]
-    missing = [row.since for row in ROWS if _expected(row) and row.name not in seen and row.since > low]
-    high = min(ends + missing, default=None)
-    return low, high
+    seen = _rows(exposed)
+    looked_for = set(ROWS) if asked is None else _rows(asked)
+    low = max((row.since for row in seen), default=OLDEST)
+    ends = [_after(row.until) for row in seen if row.until is not None]
+    missing = [row.since for row in looked_for - seen if _expected(row) and row.since > low]
+    return low, min(ends + missing, default=None)
 
 
-def family_of(exposed: Iterable[str]) -> str:
+def family_of(exposed: Iterable[str], asked: Iterable[str] | None = None) -> str:
     """The version range that a page with these names belongs to, as a text; empty when no vLLM name is among them."""
     names = set(exposed)
-    if not any(_base_name(name) in _BY_NAME and name.startswith(PREFIX) for name in names):
+    if not _rows(names):
         return ""
-    low, high = version_bounds(names)
+    low, high = version_bounds(names, asked)
     if high is None:
         return f"vLLM {_text(low)} or newer"
     if high <= low:
         return f"vLLM {_text(low)}, with names of other versions shown"
     return f"vLLM before {_text(high)}" if low == OLDEST else f"vLLM {_text(low)} to before {_text(high)}"
+
+
+def _rows(names: Iterable[str]) -> set[Metric]:
+    """VLLM's own rows among these sample or base names."""
+    bases = {_base_name(name) for name in names}
+    return {_BY_NAME[base] for base in bases if base in _BY_NAME and base.startswith(PREFIX)}
+
+
+@cache
+def family_markers() -> tuple[str, ...]:
+    """A few sample names, one series an engine each, whose presence tells version ranges apart (see `family_of`)."""
+    own = [row for row in ROWS if row.name.startswith(PREFIX) and row.base == BASE and not row.optional]
+    births = {row.since: row for row in reversed(own) if row.since > OLDEST}
+    ends = [row for row in own if row.until is not None]
+    rows = {row.name: row for row in (*births.values(), *ends)}
+    return tuple(sample_names(row)[-1] for row in rows.values())
 
 
 def _base_name(sample: str) -> str:
@@ -156,6 +186,7 @@ __all__ = [
     "Version",
     "all_sample_names",
     "alternatives",
+    "family_markers",
     "family_of",
     "metric",
     "names_for",

@@ -1,0 +1,123 @@
+"""Prometheus's answers as tables: one pass over the rows, nothing kept but the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controller.observe.observation import Leg, Row
+from controller.observe.queries import LEG, Query
+from controller.settings import MetricLabels
+from engine.metrics import ENVOY_CLUSTER_LABEL
+
+FUTURE_TOLERANCE_S = 1.0
+"""An answer's timestamp is the instant asked for, to the millisecond."""
+
+
+class MalformedAnswerError(ValueError):
+    """The answer has not the form that Prometheus's API promises."""
+
+
+def notices(document: Any) -> tuple[str, tuple[str, ...]]:
+    """Why the answer may be incomplete (empty: it is not), and everything that its sender said about it.
+
+    `warnings` come from Prometheus, Thanos and Mimir, `isPartial` from VictoriaMetrics; `infos` are remarks about
+    the query that leave the answer complete.
+    """
+    if not isinstance(document, dict):
+        return "", ()
+    warnings = _texts(document.get("warnings"))
+    if document.get("isPartial") is True:
+        warnings = (*warnings, "the answer is partial")
+    return warnings[0] if warnings else "", (*warnings, *_texts(document.get("infos")))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return tuple(str(text)[:300] for text in (value if isinstance(value, list) else [value]))[:10]
+
+
+def scalar(result: Any) -> float:
+    """The number of a scalar answer. Raises MalformedAnswerError."""
+    try:
+        return float(result[1])
+    except (TypeError, ValueError, LookupError) as error:
+        raise MalformedAnswerError("the answer is no scalar") from error
+
+
+def tables(query: Query, result: Any, labels: MetricLabels, at_s: float) -> dict[str, Leg]:
+    """The query's legs filled from the rows of an instant vector evaluated at `at_s`.
+
+    Raises MalformedAnswerError if the rows are none.
+    """
+    try:
+        if query.split == "le":
+            return {query.name: _buckets(result, labels, at_s)}
+        if query.split == "num_gpu_blocks":
+            return {query.name: _capacity(result, labels)}
+        return _legs(query, result, _grouping(query, labels), at_s)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise MalformedAnswerError(f"the answer is no instant vector: {error!r:.200}") from error
+
+
+def _grouping(query: Query, labels: MetricLabels) -> tuple[str, ...]:
+    if "refused" in query.legs:
+        return (ENVOY_CLUSTER_LABEL,)
+    by = (labels.namespace, labels.model_name, labels.variant)
+    return by if query.split in ("", LEG) else (*by, query.split)
+
+
+def _legs(query: Query, result: Sequence[Any], by: tuple[str, ...], at_s: float) -> dict[str, Leg]:
+    legs = {leg: Leg() for leg in query.legs}
+    only = query.legs[0]
+    split = query.split == LEG
+    latest = at_s + FUTURE_TOLERANCE_S
+    for row in result:
+        metric = row["metric"]
+        at, text = row["value"]
+        get = metric.get
+        key: Row = tuple([get(label, "") for label in by])
+        leg = legs[metric[LEG] if split else only]
+        if key in leg.rows:
+            leg.impossible[key] = "reported more than once"
+        elif at > latest:
+            leg.impossible[key] = f"the sample is {at - at_s:.1f} s in the future"
+        leg.rows[key] = float(text)
+    return legs
+
+
+def _buckets(result: Sequence[Any], labels: MetricLabels, at_s: float) -> Leg:
+    """Rates by bucket edge. Engines write an edge as "1" or as "1.0": both are one edge."""
+    leg = Leg()
+    rows = leg.rows
+    namespace, model_name, variant = labels.namespace, labels.model_name, labels.variant
+    for row in result:
+        metric = row["metric"]
+        at, text = row["value"]
+        get = metric.get
+        key = (get(namespace, ""), get(model_name, ""), get(variant, ""), float(metric["le"]))
+        rows[key] = rows.get(key, 0.0) + float(text)
+        if at > at_s + FUTURE_TOLERANCE_S:
+            rows[key] = float("nan")
+    return leg
+
+
+def _capacity(result: Sequence[Any], labels: MetricLabels) -> Leg:
+    """KV tokens of one engine: blocks x block size, the least of the variant's engines."""
+    leg = Leg()
+    for row in result:
+        metric: Mapping[str, str] = row["metric"]
+        key = (metric.get(labels.namespace, ""), metric.get(labels.model_name, ""), metric.get(labels.variant, ""))
+        tokens = kv_tokens(metric)
+        if tokens is not None:
+            leg.rows[key] = min(tokens, leg.rows.get(key, tokens))
+    return leg
+
+
+def kv_tokens(labels: Mapping[str, str]) -> float | None:
+    """Blocks x block size out of vllm:cache_config_info's labels; None where vLLM has not set them yet."""
+    try:
+        return float(labels["num_gpu_blocks"]) * float(labels["block_size"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,262 @@
+"""Signals from Prometheus (or Thanos, Mimir, VictoriaMetrics): a fixed number of aggregated queries a tick.
+
+Every query of a tick is evaluated at one instant of the source's own clock, so the daemon's clock does not matter.
+Whatever the source does (silence, slowness, errors, nonsense) ends up in readings and warnings, never as an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_api_client.prometheus_connect import PrometheusConnect
+from urllib3.util.retry import Retry
+
+from controller.model.fleet import Fleet
+from controller.model.snapshot import ScaleTarget
+from controller.observe import queries
+from controller.observe.answers import MalformedAnswerError, notices, scalar, tables
+from controller.observe.assemble import Rules, assemble
+from controller.observe.bounded_http import BoundedSession
+from controller.observe.observation import LEGS, Key, Leg, Observation
+from controller.observe.proxy_clusters import proxy_clusters
+from controller.observe.queries import Query, Scope
+from controller.ports import FleetSignals, VariantKey
+from engine.metrics import PREFIX, family_markers, family_of
+
+SOURCE = "prometheus"
+MAX_ANSWER_BYTES = 32 * 2**20
+"""1,000 fleets of two variants need about 2 MB for the largest answer."""
+NAMES_EVERY_S = 60.0
+"""vLLM's version changes with a deployment, not with a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """One query's fate: its result, or why there is none; and what the source said about it."""
+
+    result: Any = None
+    failed: str = ""
+    partial: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class PrometheusSignals:
+    """`controller.ports.SignalSource` on Prometheus's HTTP API.
+
+    `timeout_s` bounds a whole tick, not one query. `now` is the daemon's wall clock, used for nothing but the
+    difference to the source's. `proxy_cluster` is how the proxy names a subset's cluster, with the fields
+    {namespace}, {fleet}, {subset} and {host}.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        scope: Scope,
+        *,
+        timeout_s: float,
+        concurrency: int = 4,
+        now: Callable[[], float] = time.time,
+        proxy_cluster: str = "{namespace}/{fleet}/{subset}",
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._scope = scope
+        self._timeout_s = timeout_s
+        self._now = now
+        self._rules = Rules(scope.stale_after_s, proxy_clusters(proxy_cluster), scope.labels.variant)
+        self._session = BoundedSession(max_answer_bytes)
+        self._client = PrometheusConnect(url=url, session=self._session, retry=Retry(total=0, redirect=3))
+        self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
+        self._families: Mapping[Key, str] = {}
+        self._names_due_at = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what is under way and close the connections."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._session.close()
+
+    def read(self, fleets: Sequence[Fleet], targets: Mapping[VariantKey, ScaleTarget]) -> Mapping[str, FleetSignals]:
+        """Signals of all fleets by at most 14 queries, within `timeout_s`. Never raises for what the source does."""
+        seen = self._look(fleets, time.monotonic() + self._timeout_s)
+        return assemble(fleets, targets, seen, self._rules)
+
+    def pressure(self, fleets: Sequence[Fleet]) -> Mapping[str, float]:
+        """Running + waiting by fleet: one light query. Fleets that nobody reports on are missing."""
+        rows = self._now_rows(queries.pressure(self._scope))
+        sums = {fleet.key: _total(rows, (key for _, key in _keys(fleet))) for fleet in fleets}
+        return {fleet: total for fleet, total in sums.items() if total is not None}
+
+    def replica_load(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, Mapping[str, float]]:
+        """Running + waiting by replica name for the few fleets that ask: one query more. Silent ones are missing."""
+        wanted = {(fleet.metadata.namespace, fleet.spec.model_name) for fleet in fleets}
+        if not wanted:
+            return {}
+        by_key: dict[Key, dict[str, float]] = {}
+        for row, value in self._now_rows(queries.replica_load(self._scope, wanted)).items():
+            if 0 <= value < float("inf"):
+                by_key.setdefault(row[:3], {})[row[3]] = value
+        variants = ((fleet.key, name, key) for fleet in fleets for name, key in _keys(fleet))
+        return {(fleet, name): by_key[key] for fleet, name, key in variants if key in by_key}
+
+    def _now_rows(self, query: Query) -> Mapping[tuple[Any, ...], float]:
+        """Rows of a query at the source's present; none when it cannot be had."""
+        ends_at = time.monotonic() + self._timeout_s
+        answered = self._all({query.name: query}, None, ends_at)[query.name]
+        if answered.failed:
+            return {}
+        try:
+            return tables(query, answered.result, self._scope.labels, float("inf"))[query.legs[0]].rows
+        except MalformedAnswerError:
+            return {}
+
+    def _look(self, fleets: Sequence[Fleet], ends_at: float) -> Observation:
+        clock = queries.source_time()
+        began = self._now()
+        answered = self._all({clock.name: clock}, None, ends_at)[clock.name]
+        at_s, failed = _source_time(answered)
+        if at_s is None:
+            return self._nothing(failed)
+        skew_s = at_s - (began + self._now()) / 2
+        asked = self._questions(fleets)
+        answers = self._all(asked, at_s, ends_at)
+        return self._observation(asked, answers, at_s, skew_s)
+
+    def _questions(self, fleets: Sequence[Fleet]) -> dict[str, Query]:
+        ttft = {fleet.spec.objectives.ttft.threshold for fleet in fleets}
+        tpot = {fleet.spec.objectives.tpot.threshold for fleet in fleets}
+        asked = {query.name: query for query in queries.tick_queries(self._scope, ttft, tpot)}
+        if time.monotonic() >= self._names_due_at:
+            names = queries.exposed_names(self._scope)
+            asked[names.name] = names
+        return asked
+
+    def _all(self, asked: Mapping[str, Query], at_s: float | None, ends_at: float) -> dict[str, _Answered]:
+        """Every query's answer, or that it did not come in time."""
+        futures: dict[str, Future[_Answered]] = {
+            name: self._pool.submit(self._ask, query.promql, at_s, ends_at) for name, query in asked.items()
+        }
+        wait(futures.values(), timeout=max(0.0, ends_at - time.monotonic()))
+        late = _Answered(failed=f"no answer within {self._timeout_s:g} s")
+        return {name: future.result() if _done(future) else late for name, future in futures.items()}
+
+    def _ask(self, promql: str, at_s: float | None, ends_at: float) -> _Answered:
+        left_s = ends_at - time.monotonic()
+        if left_s <= 0:
+            return _Answered(failed=f"no answer within {self._timeout_s:g} s")
+        params = {"timeout": f"{left_s:.3f}s"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
+        try:
+            result = self._client.custom_query(promql, params=params, timeout=left_s)  # type: ignore[arg-type]
+        except PrometheusApiClientException:
+            return _Answered(failed=_refusal(self._session))
+        except requests.RequestException as error:
+            return _Answered(failed=_unreachable(error, self._timeout_s))
+        except (ValueError, LookupError, TypeError):
+            return _Answered(failed="the answer is not Prometheus's JSON: is this the address of its API?")
+        partial, remarks = notices(self._session.last and self._session.last.document)
+        return _Answered(result, "", partial, remarks)
+
+    def _nothing(self, failed: str) -> Observation:
+        """What is seen when the source cannot be asked."""
+        legs = dict.fromkeys(LEGS, Leg(failed=failed))
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (failed,))
+
+    def _observation(
+        self, asked: Mapping[str, Query], answers: Mapping[str, _Answered], at_s: float, skew_s: float
+    ) -> Observation:
+        legs: dict[str, Leg] = {}
+        remarks: dict[str, None] = {}
+        for name, query in asked.items():
+            answered = answers[name]
+            filled, failed = self._filled(query, answered, at_s)
+            legs.update(filled)
+            remarks.update(dict.fromkeys(answered.remarks))
+            if failed:
+                remarks[f"query {name}: {failed}"] = None
+        self._remember_names(legs.get("names"))
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, skew_s, tuple(remarks))
+
+    def _filled(self, query: Query, answered: _Answered, at_s: float) -> tuple[dict[str, Leg], str]:
+        failed = answered.failed
+        if not failed:
+            try:
+                filled = tables(query, answered.result, self._scope.labels, at_s)
+            except MalformedAnswerError as error:
+                failed = str(error)
+            else:
+                for leg in filled.values():
+                    leg.stale = answered.partial
+                return filled, ""
+        return {leg: Leg(failed=failed) for leg in query.legs}, failed
+
+    def _remember_names(self, names: Leg | None) -> None:
+        if names is None or names.failed:
+            return
+        exposed: dict[Key, set[str]] = {}
+        for *key, name in names.rows:
+            exposed.setdefault((key[0], key[1], key[2]), set()).add(_vllm_name(name, self._scope.labels.metric_prefix))
+        self._families = {key: family_of(seen, family_markers()) for key, seen in exposed.items()}
+        self._names_due_at = time.monotonic() + NAMES_EVERY_S
+
+
+def _vllm_name(name: str, prefix: str) -> str:
+    return PREFIX + name.removeprefix(prefix)
+
+
+def _done(future: Future[_Answered]) -> bool:
+    """Whether the answer is there; one that has not been asked for yet is given up."""
+    return future.done() or (not future.cancel() and future.done())
+
+
+def _source_time(answered: _Answered) -> tuple[float | None, str]:
+    """The source's clock, or why it is not known."""
+    if answered.failed:
+        return None, answered.failed
+    try:
+        at_s = scalar(answered.result)
+    except MalformedAnswerError as error:
+        return None, str(error)
+    return (at_s, "") if 0 < at_s < float("inf") else (None, f"its clock reads {at_s}")
+
+
+def _refusal(session: BoundedSession) -> str:
+    """An HTTP error in one line, with the API's own words where it has any."""
+    answer = session.last
+    if answer is None:
+        return "refused"
+    try:
+        words = str(answer.json()["error"])[:300]
+    except (ValueError, LookupError, TypeError):
+        words = answer.reason or "no explanation"
+    return f"HTTP {answer.status_code}: {words}"
+
+
+def _unreachable(error: requests.RequestException, timeout_s: float) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {timeout_s:g} s"
+    return f"not reachable: {str(error)[:300]}"
+
+
+def _keys(fleet: Fleet) -> Iterable[tuple[str, Key]]:
+    """(variant name, its key in the tables)."""
+    where = (fleet.metadata.namespace, fleet.spec.model_name)
+    return ((variant.name, (*where, variant.name)) for variant in fleet.spec.variants)
+
+
+def _total(rows: Mapping[tuple[Any, ...], float], keys: Iterable[Key]) -> float | None:
+    """Sum of plausible rows; None when there is none."""
+    values = [value for value in map(rows.get, keys) if value is not None and 0 <= value < float("inf")]
+    return sum(values) if values else None
