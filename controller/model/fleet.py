@@ -63,6 +63,7 @@ class Objectives(Model):
     tpot: LatencyObjective = LatencyObjective(threshold=0.05)
     """Time per output token after the first, averaged over a request. Default: 95 % within 50ms."""
     availability: AvailabilityObjective = AvailabilityObjective()
+    """Requests answered at all. Default: 99.9 % without error."""
 
     @property
     def ttft_edges_s(self) -> tuple[float, ...]:
@@ -103,7 +104,9 @@ class Metadata(Model):
     namespace: Name = "default"
     """Namespace of its Deployments, and the `namespace` label of its metrics."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """For your own use."""
     annotations: dict[str, str] = Field(default_factory=dict)
+    """For your own use."""
     generation: int = Field(default=0, ge=0)
     """Set by Kubernetes: counts changes of `spec`."""
 
@@ -118,7 +121,9 @@ class FleetSpec(Model):
     variants: tuple[Variant, ...] = Field(min_length=1, max_length=16)
     """What can serve the model. The first one's subset holds production traffic at the beginning."""
     objectives: Objectives = Objectives()
+    """What was promised to the users of the model."""
     scaling: Scaling = Scaling()
+    """How replicas follow demand."""
     rollout: Rollout | None = None
     """How a new version takes over; unset: weights are never moved."""
 
@@ -132,9 +137,13 @@ class Fleet(Model):
     """One served model."""
 
     api_version: Literal["governor.dev/v1alpha1"] = "governor.dev/v1alpha1"
+    """Version of this resource."""
     kind: Literal["Fleet"] = "Fleet"
+    """Kind of this resource."""
     metadata: Metadata
+    """Its name."""
     spec: FleetSpec
+    """What is wanted."""
 
     @property
     def key(self) -> str:

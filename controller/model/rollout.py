@@ -53,6 +53,7 @@ class Rollout(Model):
     `allAtOnce` moves all traffic as soon as capacity is ready, without judging; `preview` never moves traffic:
     the new version is reached through routes of your own."""
     virtual_service: VirtualServiceRef
+    """Where the weights are."""
     steps: tuple[int, ...] = Field(default_factory=_steps_of_mode, max_length=100)
     """Weights of the new version in percent, each held until judged. Default: [5, 10, 25, 50, 100] for `canary`,
     [100] for `blueGreen` and `allAtOnce`, none for `preview`."""
@@ -66,6 +67,7 @@ class Rollout(Model):
     """`surge` keeps all replicas of the old version until the end; `balanced` lets both follow their weights;
     `swap` needs no additional GPU: it takes one replica from the old version for each of the new one."""
     tolerances: Tolerances = Tolerances()
+    """How much worse the new version may be before it is taken back."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Rollout:

@@ -129,13 +129,17 @@ class Scaling(Model):
     headroom: Share = 0.1
     """Share of learned capacity kept free."""
     stabilization: Stabilization = Stabilization()
+    """Look-back windows against flapping."""
     steps: StepLimits = StepLimits()
+    """Most replicas that one decision may change."""
     thresholds: Thresholds = Thresholds()
+    """Limits of policy `thresholds`; unused by the other one."""
     schedules: tuple[Schedule, ...] = Field(default=(), max_length=64)
     """Other bounds by time of day."""
     paused: bool = False
     """Observe and explain, change nothing."""
     override: Override | None = None
+    """Replicas set by hand until a time."""
     cold_start: Duration = 120.0
     """Time from the order of a replica until it is ready, expected until it was measured."""
     start_deadline: Duration = 1800.0

@@ -46,6 +46,7 @@ class Variant(Model):
     name: Name
     """Unique in the fleet; also the `variant` label of its metrics."""
     scale_target_ref: ScaleTargetRef
+    """The object that is scaled."""
     subset: Name
     """Subset of the DestinationRule: the version that this variant runs."""
     accelerator: Name
@@ -55,5 +56,6 @@ class Variant(Model):
     gpus_per_replica: int = Field(default=1, ge=1, le=1024)
     """GPUs that one replica takes."""
     replicas: ReplicaBounds = ReplicaBounds()
+    """How few and how many. Default: 1 to 10."""
     profile: str | None = Field(default=None, min_length=1, max_length=4096)
     """Capacity profile to start from: a shipped name or a file; unset: by model and accelerator."""
