@@ -21,7 +21,9 @@ _UPPER_Z = 1.645
 """Upper quantile (95 %) of what the demand may be, given the noise of counting."""
 _DISPERSION = 1.5
 """Variance of arrivals in a window against Poisson's: 1.2-2 in the Azure conversation trace at 10-60 s."""
-_SMOOTHING = 0.2
+_MIX_REQUESTS = 400.0
+"""Requests that the mean tokens of a request rest on: lengths scatter by 80 %, so that is a mean known to 4 %."""
+_MIX_MIN_WEIGHT = 0.01
 _TREND_MIN_POINTS = 6
 
 
@@ -46,7 +48,7 @@ def total(readings: list[Reading]) -> float | None:
     return sum(values) if values else None
 
 
-def observe_mix(memory: VariantMemory, state: VariantState) -> VariantMemory:
+def observe_mix(memory: VariantMemory, state: VariantState, interval_s: float) -> VariantMemory:
     """Smooth the mean tokens of a request from the window's counters; unchanged where nothing was counted."""
     signals = state.signals
     first, done = signals.first_token_rps.usable, signals.finished_rps.usable
@@ -54,17 +56,18 @@ def observe_mix(memory: VariantMemory, state: VariantState) -> VariantMemory:
     cached = signals.cached_tps.usable or 0.0
     if not first or prefill is None or decode is None:
         return memory
-    output = decode / max(first, done or 0.0)
+    served = max(first, done or 0.0)
+    weight = max(_MIX_MIN_WEIGHT, first * interval_s / (first * interval_s + _MIX_REQUESTS))
     return replace(
         memory,
-        prompt_tokens=_smooth(memory.prompt_tokens, prefill / first),
-        cached_tokens=_smooth(memory.cached_tokens, cached / first),
-        output_tokens=_smooth(memory.output_tokens, output),
+        prompt_tokens=_smooth(memory.prompt_tokens, prefill / first, weight),
+        cached_tokens=_smooth(memory.cached_tokens, cached / first, weight),
+        output_tokens=_smooth(memory.output_tokens, decode / served, weight),
     )
 
 
-def _smooth(old: float | None, new: float) -> float:
-    return new if old is None else old + _SMOOTHING * (new - old)
+def _smooth(old: float | None, new: float, weight: float) -> float:
+    return new if old is None else old + weight * (new - old)
 
 
 def mix_of(memories: list[VariantMemory]) -> Mix | None:
@@ -123,18 +126,15 @@ def estimate_demand(memory: FleetMemory, snapshot: Snapshot, point: DemandPoint,
     signals = [v.signals for v in snapshot.variants]
     past = [p for p in memory.demand if snapshot.at - LONG_S <= p.at < snapshot.at]
     usual = sum(p.arrival_rps for p in past) / len(past) if past else point.arrival_rps
-    noise = math.sqrt(_DISPERSION * max(usual, point.arrival_rps, 0.1) / snapshot.window_s)
-    surge = bool(past) and point.arrival_rps > usual + _SURGE_Z * math.sqrt(
-        _DISPERSION * max(usual, 0.1) / snapshot.window_s
-    )
-    ebb = bool(past) and point.arrival_rps < usual - _SURGE_Z * noise
-    if surge or ebb or not past:
-        reactive = point.arrival_rps + noise
-        how = "the newest window, because it left the last minute's noise" if past else "the newest window"
+    span_s = snapshot.window_s + (snapshot.at - past[0].at if past else 0.0)
+    surge, ebb = _left_the_noise(point.arrival_rps, usual, snapshot.window_s, span_s, known=bool(past))
+    if surge or ebb:
+        reactive = point.arrival_rps + _noise(max(usual, point.arrival_rps), snapshot.window_s)
+        how = "the newest window, because it left the last minute's noise"
     else:
-        span_s = max(snapshot.window_s, snapshot.at - past[0].at + snapshot.window_s)
         level = (usual * len(past) + point.arrival_rps) / (len(past) + 1)
-        reactive = level + _UPPER_Z * math.sqrt(_DISPERSION * max(level, 0.1) / span_s) if level > 0 else 0.0
+        z = _UPPER_Z if span_s >= LONG_S / 2 else 1.0
+        reactive = level + z * _noise(level, span_s) if level > 0 else 0.0
         how = f"the mean of the last {span_s:.0f} s"
     trend = _trend([*past, point])
     forecast = point.arrival_rps + trend * horizon_s if trend > 0 else 0.0
@@ -151,6 +151,19 @@ def estimate_demand(memory: FleetMemory, snapshot: Snapshot, point: DemandPoint,
         trend_rps_per_s=trend,
         how=how,
     )
+
+
+def _noise(rps: float, span_s: float) -> float:
+    """Standard deviation of a rate counted over `span_s` seconds."""
+    return math.sqrt(_DISPERSION * max(rps, 0.1) / span_s)
+
+
+def _left_the_noise(now: float, usual: float, window_s: float, span_s: float, *, known: bool) -> tuple[bool, bool]:
+    """Whether the newest window is above (surge) or below (ebb) what both windows' counting noise explains."""
+    if not known:
+        return (False, False)
+    both = math.hypot(_noise(usual, window_s), _noise(usual, span_s))
+    return (now > usual + _SURGE_Z * both, now < usual - _SURGE_Z * math.hypot(_noise(now, window_s), both / 2))
 
 
 def _trend(points: list[DemandPoint]) -> float:
