@@ -33,10 +33,9 @@ from engine.local.launch import load_launcher
 from engine.local.ports import LOOPBACK, chosen_port
 from engine.local.prometheus import PrometheusTargets
 from engine.local.replica import Surroundings
+from engine.local.run_dir import EVENTS_FILE, TIMELINE_FILE, logs_dir
 
 ADDRESS_FILE = "supervisor.address"
-EVENTS_FILE = "events.jsonl"
-TIMELINE_FILE = "replicas.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def parse(argv: Sequence[str]) -> Options:
 async def serve(options: Options, config: SupervisorConfig, views: Sequence[ClusterView]) -> None:
     """Run the cluster and its API until SIGTERM, SIGINT or the end of the lifeline. Then all replicas are ended."""
     stop = _stop_signal(lifeline=options.lifeline)
-    logs = options.run_dir / "logs"
+    logs = logs_dir(options.run_dir)
     logs.mkdir(parents=True, exist_ok=True)
     events = EventLog(options.run_dir / EVENTS_FILE)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
