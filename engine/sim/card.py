@@ -35,7 +35,7 @@ class Card:
     """Share of every prompt found in the prefix cache, in whole blocks."""
 
 
-def card_for(profile: Profile) -> Card:
+def card_for(profile: Profile, prefix_hit_ratio: float = 0.0) -> Card:
     """A card that a server with this profile would really be."""
     law = profile.law
     truth = StepLaw(
@@ -45,7 +45,14 @@ def card_for(profile: Profile) -> Card:
         batch_s_per_seq=law.batch_s_per_seq * DECODE_FACTOR,
         kv_s_per_token=law.kv_s_per_token * DECODE_FACTOR,
     )
-    return Card(profile.name, profile.limits, truth, API_OVERHEAD_S, profile.cold_start)
+    return Card(
+        profile.name,
+        profile.limits,
+        truth,
+        API_OVERHEAD_S,
+        profile.cold_start,
+        prefix_hit_ratio=prefix_hit_ratio,
+    )
 
 
 def ideal_card(profile: Profile) -> Card:

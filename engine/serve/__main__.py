@@ -1,0 +1,117 @@
+"""`python -m engine.serve`: one simulated vLLM server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+
+import uvloop
+from aiohttp import web
+
+from controller.errors import UsageError
+from engine.profile import Profile
+from engine.profile_files import load_profile
+from engine.serve.app import GpuCard, Server
+from engine.serve.faults import Faults
+from engine.serve.lengths import AnswerLengths
+from engine.serve.lifeline import watch_stdin
+from engine.serve.options import ServeOptions, parse
+from engine.sim.card import card_for
+from engine.sim.cold_start import sample_cold_start
+from engine.sim.replica import Replica
+
+MEMORY_MIB = {"l40s": 46_068.0, "h100": 81_559.0, "a10g": 23_028.0, "a100": 81_920.0}
+MEMORY_UNKNOWN_MIB = 81_920.0
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Run until a signal or the lifeline ends it. Exit code 2 for a user's mistake."""
+    try:
+        options = parse(sys.argv[1:])
+        profile = load_profile(options.profile)
+        listener = bind(options.host, options.port)
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+    with listener:
+        uvloop.run(serve(options, profile, listener))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the address without listening on it, as vLLM does before it loads. Raises UsageError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        remedy = "choose another --port, or 0 for a free one" if taken else "check --host and --port"
+        raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror or error}): {remedy}.") from None
+    return listener
+
+
+async def serve(options: ServeOptions, profile: Profile, listener: socket.socket) -> None:
+    """Cold start, then answer until told to end."""
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    if options.stdin_lifeline:
+        watch_stdin(lambda: loop.call_soon_threadsafe(ending.set))
+    host, port = listener.getsockname()[:2]
+    if await _ended_while_starting(options, profile, ending):
+        return
+    runner = web.AppRunner(
+        _server(options, profile, port).app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.0
+    )
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    _say(f"ready on http://{host}:{port}")
+    await ending.wait()
+    await runner.cleanup()
+
+
+def _server(options: ServeOptions, profile: Profile, port: int) -> Server:
+    card = card_for(profile, options.prefix_hit_ratio)
+    memory_mib = MEMORY_MIB.get(profile.accelerator, MEMORY_UNKNOWN_MIB)
+    return Server(
+        model_name=options.model or profile.model,
+        limits=profile.limits,
+        model=Replica(card, options.seed),
+        card=GpuCard(profile.accelerator, f"{socket.gethostname()}-{port}", memory_mib),
+        lengths=AnswerLengths(options.seed),
+        faults=Faults() if options.faults else None,
+    )
+
+
+async def _ended_while_starting(options: ServeOptions, profile: Profile, ending: asyncio.Event) -> bool:
+    """Sleep through the stages; True when told to end before they are over."""
+    for span in sample_cold_start(profile.cold_start, options.seed, options.cold_start_s):
+        _say(f"{span.name}: {span.duration_s:.1f} s")
+        if await _ended_within(ending, span.duration_s):
+            return True
+    if options.never_ready:
+        await ending.wait()
+    return ending.is_set()
+
+
+async def _ended_within(ending: asyncio.Event, duration_s: float) -> bool:
+    try:
+        await asyncio.wait_for(ending.wait(), duration_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
