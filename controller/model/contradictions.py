@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from controller.model.problems import Problem, either
+from controller.model.problems import Path, Problem, either
 from controller.model.rollout import Rollout
 from controller.model.scaling import Override, Scaling, Schedule
 from controller.model.variant import Variant
@@ -14,6 +14,7 @@ from controller.model.variant import Variant
 def spec_contradictions(variants: Sequence[Variant], scaling: Scaling, rollout: Rollout | None) -> Iterator[Problem]:
     """Every contradiction between the parts of a spec, paths relative to it."""
     yield from _twice(variants)
+    yield from _same_names([schedule.name for schedule in scaling.schedules], "schedules", ("scaling", "schedules"))
     for index, schedule in enumerate(scaling.schedules):
         for problem in (*_schedule(schedule, variants), *_schedule_cost(schedule, variants, scaling)):
             yield problem.below(("scaling", "schedules", index))
@@ -27,16 +28,20 @@ def spec_contradictions(variants: Sequence[Variant], scaling: Scaling, rollout: 
 
 
 def _twice(variants: Sequence[Variant]) -> Iterator[Problem]:
-    names = [variant.name for variant in variants]
+    yield from _same_names([variant.name for variant in variants], "variants", ("variants",))
     targets = [variant.scale_target_ref for variant in variants]
-    for index, (name, target) in enumerate(zip(names, targets, strict=True)):
-        if name in names[:index]:
-            reason = f"is already the name of variants[{names.index(name)}]"
-            yield Problem(("variants", index, "name"), reason, "give each variant a name of its own", f'"{name}"')
+    for index, target in enumerate(targets):
         if target in targets[:index]:
             reason = f"is already scaled by variants[{targets.index(target)}]"
             path = ("variants", index, "scaleTargetRef", "name")
             yield Problem(path, reason, "name an object of its own for each variant", f'"{target.name}"')
+
+
+def _same_names(names: Sequence[str], kind: str, path: Path) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            reason = f"is already the name of {kind}[{names.index(name)}]"
+            yield Problem((*path, index, "name"), reason, "give each a name of its own", f'"{name}"')
 
 
 def _unknown_variant(name: str, variants: Sequence[Variant]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from controller.model.field_tree import meaning, nearest_field
+from controller.model.field_tree import field_at, meaning, nearest_field
 from controller.model.problems import Path, Problem, RefusedError, value_text
 from controller.model.wording import words_for
 
@@ -42,7 +42,9 @@ def _problems(details: ErrorDetails, root: type[BaseModel]) -> Iterator[Problem]
         what = meaning(path, root)
         yield Problem(path, "is missing", f"add it ({what})" if what else "add it")
     elif value is None:
-        yield Problem(path, "is empty", "give it a value, or remove the line")
+        field = field_at(path, root)
+        needed = field is not None and field.is_required()
+        yield Problem(path, "is empty", "give it a value" if needed else "give it a value, or remove the line")
     else:
         yield Problem(path, *words_for(details), value=_shown(value))
 
@@ -53,4 +55,6 @@ def _location(details: ErrorDetails) -> Path:
 
 
 def _shown(value: object) -> str:
-    return "" if isinstance(value, BaseModel | Mapping) else value_text(value)
+    """A mapping, or a list of them, would only hide what is wrong with it."""
+    inner = value[0] if isinstance(value, list | tuple) and value else value
+    return "" if isinstance(inner, BaseModel | Mapping) else value_text(value)

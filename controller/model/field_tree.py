@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from controller.model.problems import Path, path_text
+from controller.model.problems import Path, either, path_text
 
 Root = type[BaseModel]
 
@@ -41,8 +41,8 @@ def nearest_field(path: Path, root: Root) -> str:
     if near:
         return f"did you mean `{known[near[0]]}`?"
     elsewhere = [place for place in _places(root, ()) if _plain(str(place[-1])) == wanted]
-    if len(elsewhere) == 1:
-        return f"did you mean `{path_text(elsewhere[0])}`?"
+    if 1 <= len(elsewhere) <= 3:
+        return f"did you mean {either(path_text(place) for place in elsewhere)}?"
     return f"remove it, or write one of {', '.join(known.values())}"
 
 

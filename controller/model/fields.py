@@ -71,9 +71,7 @@ def _duration(value: object, info: ValidationInfo) -> object:
     if isinstance(value, str):
         return parse_duration_s(value)
     if info.mode == "json" and isinstance(value, int | float) and not isinstance(value, bool):
-        raise RefusedError(
-            [Problem((), "has no unit", f'write seconds as "{value:g}s", milliseconds as "{value:g}ms"')]
-        )
+        raise RefusedError([Problem((), "has no unit", f'write seconds as "{value}s", milliseconds as "{value}ms"')])
     return value
 
 

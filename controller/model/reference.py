@@ -95,7 +95,7 @@ def _section(paths: list[str], part: _Schema, definitions: _Schema) -> str:
 def _row(name: str, field: _Schema, part: _Schema, definitions: _Schema) -> str:
     """One field; where its words are those of the model inside it, the schema says them only there."""
     required = name in part.get("required", ())
-    described = definitions.get(_reference(field), field) if "description" not in field else field
+    described = field if "description" in field else definitions[_reference(field) or ""]
     meaning = " ".join(described["description"].split()).replace("|", "\\|")
     return f"| `{name}` | {_type(field)} | {'required' if required else _default(field)} | {meaning} |"
 

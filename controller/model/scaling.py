@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from controller.model.fields import Count, Duration, Model, Name, Ratio, Share, TimeOfDay, WindowEnd, format_duration
 from controller.model.problems import Problem, refuse_any
@@ -79,7 +79,7 @@ class Schedule(Model):
     """Begin, "HH:MM" by the wall clock of `timezone`, inclusive."""
     end: WindowEnd = Field(alias="to")
     """End, exclusive; "24:00" is midnight. "00:00" to "24:00" is the whole day."""
-    timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")] = "UTC"
+    timezone: str = Field(default="UTC", min_length=1, max_length=64)
     """Name in the IANA time zone database, as "Europe/Berlin"."""
     variant: Name | None = None
     """Only this variant; unset: every variant."""
@@ -155,11 +155,6 @@ class Scaling(Model):
         return self
 
     def _contradictions(self) -> Iterator[Problem]:
-        names = [schedule.name for schedule in self.schedules]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                reason = f"is already the name of schedules[{names.index(name)}]"
-                yield Problem(("schedules", index, "name"), reason, "give each schedule a name of its own", f'"{name}"')
         if self.start_deadline <= self.cold_start:
             yield Problem(
                 ("startDeadline",),

@@ -28,7 +28,7 @@ _TEMPLATES: Mapping[str, Words] = {
     "int_parsing_size": ("is out of all proportion", "write a smaller number"),
     "float_type": ("is no number", _NUMBER),
     "float_parsing": ("is no number", _NUMBER),
-    "finite_number": ("is no finite number", _NUMBER),
+    "finite_number": ("is no finite number", "write an ordinary number"),
     "bool_type": ("is no switch", "write true or false, without quotes"),
     "bool_parsing": ("is no switch", "write true or false, without quotes"),
     "string_type": ("is no text", "put it in quotes"),
@@ -55,6 +55,8 @@ def words_for(details: ErrorDetails) -> Words:
         return _choice(details)
     if details["type"] not in _TEMPLATES:
         return details["msg"].removeprefix("Value error, "), ""
+    if details["type"] == "less_than" and details["ctx"]["lt"] == 1 and 1 < details["input"] <= 100:
+        return "is no ratio, which is below 1", f"write {details['input']:g} % as {details['input'] / 100:g}"
     numbers = {name: _number(value, details["input"]) for name, value in details.get("ctx", {}).items()}
     reason, remedy = _TEMPLATES[details["type"]]
     return reason.format(**numbers), remedy.format(**numbers)

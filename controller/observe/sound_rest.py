@@ -11,9 +11,7 @@ from copy import deepcopy
 
 from controller.model.problems import Path
 
-_SEPARATE = frozenset(
-    {("spec", "rollout"), ("spec", "objectives"), ("metadata", "labels"), ("metadata", "annotations")}
-)
+_SEPARATE = frozenset({("spec", "rollout"), ("metadata", "labels"), ("metadata", "annotations")})
 _TOGETHER = {
     "schedules": ("schedules", "override"),
     "coldStart": ("coldStart", "startDeadline"),
@@ -36,6 +34,8 @@ def _parts(path: Path) -> tuple[Path, ...]:
     """The parts that have to go for one bad path; none if it cannot be helped."""
     if path[:2] in _SEPARATE:
         return (path[:2],)
+    if path[:2] == ("spec", "objectives"):
+        return (path[:3],)
     if path[:2] == ("spec", "scaling") and len(path) > 2:
         return tuple((*path[:2], name) for name in _TOGETHER.get(str(path[2]), (str(path[2]),)))
     return ()

@@ -211,6 +211,7 @@ def _integer(text: str) -> int:
 
 _READERS: Mapping[str, Any] = {
     "str": str,
+    "merge": str,
     "int": _integer,
     "float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower())),
     "bool": lambda text: text.lower() == "true",
