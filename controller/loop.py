@@ -72,6 +72,11 @@ class Loop:
         self.lost_records = 0
         self._loaded = False
 
+    @property
+    def unjournaled(self) -> int:
+        """Cycles that wait for a journal that could not be written."""
+        return len(self._unwritten)
+
     def tick(self) -> None:
         """One full cycle over all fleets."""
         with self._lock:
