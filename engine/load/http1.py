@@ -135,6 +135,8 @@ class ResponseReader:
 
     def _finish(self) -> None:
         self._expect, self.done = _Expect.NOTHING, True
+        # The answer is whole; whatever follows it unasked is not to be taken for the next one's beginning.
+        self.reusable = self.reusable and not self._buffer
 
     def _head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
