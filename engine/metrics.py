@@ -38,6 +38,7 @@ GPU_MEMORY_USED_MIB = "DCGM_FI_DEV_FB_USED"
 """Frame buffer in use, MiB. vLLM reserves it at start, so it says nothing about load."""
 GPU_MEMORY_FREE_MIB = "DCGM_FI_DEV_FB_FREE"
 """Frame buffer free, MiB."""
+DCGM_NAMES = frozenset({GPU_UTIL_PERCENT, GPU_ACTIVE_RATIO, GPU_MEMORY_USED_MIB, GPU_MEMORY_FREE_MIB})
 DCGM_LABELS = ("gpu", "UUID", "device", "modelName", "Hostname")
 """Labels of the DCGM exporter that name a GPU (pod, namespace and container are added when it maps pods)."""
 
@@ -166,6 +167,7 @@ def _text(version: Version) -> str:
 
 __all__ = [
     "DCGM_LABELS",
+    "DCGM_NAMES",
     "ENVOY_CLUSTER_LABEL",
     "ENVOY_NONE_HEALTHY",
     "GPU_ACTIVE_RATIO",

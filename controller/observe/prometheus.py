@@ -157,7 +157,7 @@ class PrometheusSignals:
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             return _Answered(failed=f"no answer within {self._timeout_s:g} s")
-        params = {"timeout": f"{left_s:.3f}s"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
+        params = {"timeout": f"{left_s:.3f}"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
         try:
             result = self._client.custom_query(promql, params=params, timeout=left_s)  # type: ignore[arg-type]
         except PrometheusApiClientException:
@@ -172,7 +172,7 @@ class PrometheusSignals:
     def _nothing(self, failed: str) -> Observation:
         """What is seen when the source cannot be asked."""
         legs = dict.fromkeys(LEGS, Leg(failed=failed))
-        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (failed,))
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (f"Prometheus at {self._client.url}: {failed}",))
 
     def _observation(
         self, asked: Mapping[str, Query], answers: Mapping[str, _Answered], at_s: float, skew_s: float
