@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     """GET only; `/stream?tokens=20&pause=0.05` streams one line for each token, `/health?set=500` turns ill."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
