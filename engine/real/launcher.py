@@ -78,10 +78,10 @@ class RealLauncher:
     installed, or an option is unknown: before anything is started.
     """
 
-    def __init__(self, home: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, home: str | None = None, **options: Any) -> None:
         self._home = vllm_home(home)
         self._home.require_installed()
-        self._options = server_options(options or {})
+        self._options = server_options(options)
 
     def command(self, launch: Launch) -> Command:
         """The command of one replica."""

@@ -50,7 +50,7 @@ def test_nothing_is_fetched_or_reported_while_it_runs(home: VllmHome) -> None:
 
 
 def test_the_supervisor_finds_the_launcher_by_name_and_passes_options_on(home: VllmHome) -> None:
-    options = {"home": str(home.root), "options": {"maxNumSeqs": 7, "extra": ["--block-size", "32"]}}
+    options = {"home": str(home.root), "max_num_seqs": 7, "extra": ["--block-size", "32"]}
     launcher = load_launcher(LauncherConfig(factory="engine.real.launcher:RealLauncher", options=options))
     argv = launcher.command(LAUNCH).argv
     assert _value(argv, "--max-num-seqs") == "7"
