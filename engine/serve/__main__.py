@@ -26,6 +26,8 @@ from engine.sim.replica import Replica
 MEMORY_MIB = {"l40s": 46_068.0, "h100": 81_559.0, "a10g": 23_028.0, "a100": 81_920.0}
 MEMORY_UNKNOWN_MIB = 81_920.0
 BACKLOG = 2048
+ABORT_S = 0.01
+"""What running requests get at the end: nothing, but 0 would mean for ever to the server."""
 
 
 def main() -> None:
@@ -33,30 +35,37 @@ def main() -> None:
     try:
         options = parse(sys.argv[1:])
         profile = load_profile(options.profile)
-        listener = bind(options.host, options.port)
+        with bind(options.host, options.port) as listener:
+            uvloop.run(serve(options, profile, listener))
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
-    with listener:
-        uvloop.run(serve(options, profile, listener))
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Take the address without listening on it, as vLLM does before it loads. Raises UsageError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _unusable(host, port, error) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        remedy = "choose another --port, or 0 for a free one" if taken else "check --host and --port"
-        raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror or error}): {remedy}.") from None
+        listener.close()
+        raise _unusable(host, port, error) from None
     return listener
 
 
+def _unusable(host: str, port: int, error: OSError) -> UsageError:
+    taken = error.errno == errno.EADDRINUSE
+    remedy = "choose another --port, or 0 for a free one" if taken else "check --host and --port"
+    return UsageError(f"Cannot listen on {host}:{port} ({error.strerror or error}): {remedy}.")
+
+
 async def serve(options: ServeOptions, profile: Profile, listener: socket.socket) -> None:
-    """Cold start, then answer until told to end."""
+    """Cold start, then answer until told to end. Raises UsageError when another process listens by then."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,10 +76,13 @@ async def serve(options: ServeOptions, profile: Profile, listener: socket.socket
     if await _ended_while_starting(options, profile, ending):
         return
     runner = web.AppRunner(
-        _server(options, profile, port).app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.0
+        _server(options, profile, port).app(), handler_cancellation=True, access_log=None, shutdown_timeout=ABORT_S
     )
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    try:
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    except OSError as error:
+        raise _unusable(host, port, error) from None
     _say(f"ready on http://{host}:{port}")
     await ending.wait()
     await runner.cleanup()
