@@ -1,7 +1,7 @@
 """Request bodies with prompts of a known length that cost nearly nothing to make, send and read.
 
-`words`: single letters separated by spaces, one token each for byte-pair vocabularies (a space and a letter are one
-token in those of Llama, Qwen, GPT) and for a server that counts words; a begin-of-text token may come on top.
+`words`: common words of three letters. A space and such a word are one token in the vocabularies of Llama, Qwen and
+GPT, and one to whoever counts words, or a token for every four bytes; a begin-of-text token may come on top.
 `ids`: the token ids themselves, exact everywhere, at the price of a number list to parse.
 
 The first tokens spell the request's number, so that no two prompts share a block of a prefix cache.
@@ -13,7 +13,34 @@ import json
 from typing import Literal
 
 PromptForm = Literal["words", "ids"]
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_WORDS = (
+    "the",
+    "and",
+    "for",
+    "are",
+    "but",
+    "not",
+    "you",
+    "all",
+    "can",
+    "had",
+    "her",
+    "was",
+    "one",
+    "our",
+    "out",
+    "day",
+    "get",
+    "has",
+    "him",
+    "his",
+    "how",
+    "man",
+    "new",
+    "now",
+    "old",
+    "see",
+)
 _DIGITS = 8
 _FIRST_ID = 10
 
@@ -30,7 +57,7 @@ def prompt_json(number: int, tokens: int, form: PromptForm) -> str:
     rest = tokens - len(head)
     if form == "ids":
         return "[" + ",".join(str(_FIRST_ID + digit) for digit in head) + f",{_FIRST_ID}" * rest + "]"
-    return '"' + " ".join(_LETTERS[digit] for digit in head) + " a" * rest + '"'
+    return '"' + " ".join(_WORDS[digit] for digit in head) + f" {_WORDS[0]}" * rest + '"'
 
 
 def completion_body(model: str, prompt: str, output_tokens: int) -> bytes:

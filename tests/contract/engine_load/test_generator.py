@@ -21,6 +21,7 @@ from engine.load.client import Target
 from engine.load.generator import Generator, LoadSettings
 from engine.load.live import Stats
 from engine.load.records import RequestRecord, RunEnd, RunStart, Status, read_results, to_line
+from engine.serve.token_text import text_tokens
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -252,6 +253,7 @@ def test_prompts_are_as_long_as_said_and_share_no_beginning(form: str) -> None:
     words = [tuple(p.split()) if isinstance(p, str) else tuple(p) for p in prompts if isinstance(p, str | list)]
     assert sorted(len(w) for w in words) == sorted([1, 7, 8, 9, 4096] * 2)
     assert len({w[:8] for w in words}) == 10
+    assert sorted(text_tokens(p) for p in prompts if isinstance(p, str)) == sorted(map(len, words)) * (form == "words")
 
 
 def process(folder: Path, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
