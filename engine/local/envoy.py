@@ -9,7 +9,8 @@ What is chosen, and why:
 - LEAST_REQUEST with a full scan: with a handful of replicas, picking the better of two leaves some idle.
 - No timeout on a route: a generation may take minutes. An hour without a byte ends a stream.
 - A request is repeated only if nothing of it was sent (the connection was refused or never used): a repeated
-  generation would cost its prefill twice.
+  generation would cost its prefill twice. It is repeated long enough to outlast the removal of a replica that just
+  died: having no requests, that one is the first choice until then.
 - Idle upstream connections are closed after two seconds, before uvicorn does after five: no request meets a
   connection that is just being closed.
 - Circuit breakers are out of the way: queueing belongs to the engine, which measures it.
@@ -40,7 +41,18 @@ _LEAST_REQUEST = {
         "selection_method": "FULL_SCAN",
     },
 }
-_RETRY_NOTHING_SENT = "connect-failure,refused-stream,reset-before-request"
+_RETRY = {
+    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "num_retries": 8,
+    "retry_back_off": {"base_interval": "0.2s", "max_interval": "1s"},
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }
+    ],
+    "host_selection_retry_max_attempts": 10,
+}
 
 
 def cluster_name(fleet: FleetConfig, subset: str) -> str:
@@ -216,7 +228,7 @@ def _virtual_host(fleet: FleetState, *, first: bool) -> dict[str, Any]:
                     "weighted_clusters": {"clusters": split},
                     "timeout": "0s",
                     "idle_timeout": _STREAM_IDLE,
-                    "retry_policy": {"retry_on": _RETRY_NOTHING_SENT, "num_retries": 3},
+                    "retry_policy": _RETRY,
                 },
             }
         ],
