@@ -14,6 +14,7 @@ from rich.live import Live
 
 from controller.cli.local_report import report_of
 from controller.cli.local_run import (
+    DEFAULT_SCENARIO,
     Engine,
     LocalRun,
     Policy,
@@ -38,8 +39,9 @@ _console = Console(stderr=True)
 
 def local(
     scenario: Annotated[
-        str, typer.Option("--scenario", "-s", help="Shipped name or YAML file.", metavar="NAME|FILE")
-    ] = "default",
+        str | None,
+        typer.Option("--scenario", "-s", help="Shipped name or YAML file; else default, or vllm.", metavar="NAME|FILE"),
+    ] = None,
     fleet: Annotated[
         Path | None, typer.Option("--fleet", help="Your own Fleet file, instead of the scenario's.")
     ] = None,
@@ -71,9 +73,10 @@ def local(
     Examples:
       governor local
       governor local --scenario step --exit --json report.json
+      governor local --engine vllm
       governor local --trace AzureLLMInferenceTrace_conv.csv.gz --rate 6 --duration 300
     """
-    run = asked_for(scenario, fleet, engine, policy, trace, rate, duration, seed, port)
+    run = asked_for(scenario or DEFAULT_SCENARIO[engine], fleet, engine, policy, trace, rate, duration, seed, port)
     if json_report is not None and not json_report.parent.is_dir():
         raise UsageError(f"{json_report.parent} is no folder: the report cannot be written there")
     options = StackOptions(

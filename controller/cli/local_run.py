@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,12 @@ from engine.load.scenario import Scenario
 from engine.load.scenario_file import load_scenario
 from engine.local.config import FleetConfig, LauncherConfig, SupervisorConfig
 from engine.local.stack import Addresses
+from engine.real.environment import vllm_home
 
 Engine = Literal["simulated", "vllm"]
 Policy = Literal["fleet", "slo", "thresholds", "static"]
+DEFAULT_SCENARIO: Mapping[Engine, str] = {"simulated": "default", "vllm": "vllm"}
+"""A tiny model on the CPU cannot carry the traffic that a simulated GPU can."""
 _INITIAL_COLD_START_S = 1.0
 """The fleet that a run begins with need not show a cold start."""
 
@@ -103,8 +106,10 @@ def supervisor_config(run: LocalRun) -> SupervisorConfig:
 def _launcher(run: LocalRun) -> LauncherConfig:
     stack = run.scenario.stack
     if run.engine == "vllm":
+        home = vllm_home()
+        home.require_installed()
         seats = {} if stack.max_num_seqs is None else {"max_num_seqs": stack.max_num_seqs}
-        return LauncherConfig(factory="engine.real.launcher:RealLauncher", options=seats)
+        return LauncherConfig(factory="engine.real.launcher:RealLauncher", options={"home": str(home.root), **seats})
     arguments = [] if stack.max_num_seqs is None else ["--max-num-seqs", str(stack.max_num_seqs)]
     options: dict[str, Any] = {
         "profiles": {v.name: stack.profile for v in run.fleet.spec.variants},
