@@ -25,8 +25,9 @@ TOTAL_BYTES = 2**30
 class JournalFolder:
     """`controller.ports.Journal` as files `journal-<utc>-<number>.jsonl`, compressed once they are full.
 
-    A file is full when its lines after the checkpoint exceed `segment_bytes`; the oldest files are deleted before
-    all together exceed `total_bytes`. A new process begins a new file: what a killed one left is never touched.
+    A file is full when its lines after the checkpoint reach `segment_bytes` (16 MiB, or an eighth of the bound);
+    the oldest files are deleted before all together exceed `total_bytes`. A new process begins a new file: what a
+    killed one left is never touched.
     `error` is empty, or says why the last write failed.
     """
 
@@ -35,14 +36,16 @@ class JournalFolder:
         folder: Path,
         program: str,
         encoder: MemoryEncoder | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
         total_bytes: int = TOTAL_BYTES,
+        segment_bytes: int | None = None,
     ) -> None:
         """Take the folder for this process.
 
         Raises UsageError when the sizes contradict each other or another process writes to the folder, and
         TransientError when the folder cannot be written.
         """
+        if segment_bytes is None:
+            segment_bytes = min(SEGMENT_BYTES, total_bytes // 8)
         if not 0 < 4 * segment_bytes <= total_bytes:
             raise UsageError(
                 f"the journal may hold {total_bytes} bytes in files of {segment_bytes}: allow room for four files"
@@ -69,7 +72,7 @@ class JournalFolder:
         at = records[0].snapshot.at
         try:
             head = self._state.begin(at, records, memories) if self._full() else b""
-            lines = b"".join(line for record in records for line in self._state.lines(record, memories))
+            lines = self._state.lines(records, memories)
         except BaseException:
             self._abandon()
             raise

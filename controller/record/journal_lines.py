@@ -7,7 +7,7 @@ decision with all it was made from; `outcome` is what became of a write.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from controller.model.codec import to_json
@@ -103,27 +103,38 @@ class LineState:
         self._left: dict[str, FleetMemory] = {}
 
     def begin(self, at: float, records: Sequence[CycleRecord], memories: Mapping[str, FleetMemory]) -> bytes:
-        """The checkpoint of a new file whose first cycles are `records`."""
-        subjects = [self._subject(record) for record in records]
-        self._told = {record.fleet.key: subject.digest for record, subject in zip(records, subjects, strict=True)}
-        self._left = {key: _before(memories, key) for key in self._told}
+        """The checkpoint of a new file: every fleet known, those of its first cycles as these have them."""
+        subjects = {key: subject for key, subject in self._subjects.items() if key in memories}
+        subjects |= {record.fleet.key: self._subject(record) for record in reversed(records)}
+        self._subjects = subjects
+        self._told = {key: subject.digest for key, subject in subjects.items()}
+        self._left = {key: _before(memories, key) for key in subjects}
         texts = {key: self._encoder.encode(memory).text for key, memory in self._left.items()}
-        self._subjects = {key: self._subjects[key] for key in self._told}
-        return checkpoint_line(at, self._program, subjects, texts)
+        return checkpoint_line(at, self._program, list(subjects.values()), texts)
 
-    def lines(self, record: CycleRecord, memories: Mapping[str, FleetMemory]) -> list[bytes]:
-        """The lines of one cycle: what changed before it, then itself."""
-        key, at = record.fleet.key, record.snapshot.at
-        subject, before = self._subject(record), _before(memories, record.fleet.key)
-        lines = []
+    def lines(self, records: Sequence[CycleRecord], memories: Mapping[str, FleetMemory]) -> bytes:
+        """The lines of cycles, each after what changed before it; `memories` are from before the first of them."""
+        lines: list[bytes] = []
+        begun: set[str] = set()
+        for record in records:
+            if record.fleet.key not in begun:
+                begun.add(record.fleet.key)
+                lines += self._memory_lines(record, _before(memories, record.fleet.key))
+            lines += self._cycle_lines(record)
+        return b"".join(lines)
+
+    def _memory_lines(self, record: CycleRecord, before: FleetMemory) -> Iterator[bytes]:
+        left = self._left.get(record.fleet.key)
+        if left is not before and left != before:
+            yield memory_line(record.snapshot.at, record.fleet.key, self._encoder.encode(before).text)
+
+    def _cycle_lines(self, record: CycleRecord) -> Iterator[bytes]:
+        key, subject = record.fleet.key, self._subject(record)
         if self._told.get(key) != subject.digest:
-            lines.append(fleet_line(at, subject))
-        if self._left.get(key) is not before and self._left.get(key) != before:
-            lines.append(memory_line(at, key, self._encoder.encode(before).text))
-        after = record.plan.memory
-        lines.append(cycle_line(record, subject, self._encoder.encode(after).digest))
-        self._told[key], self._left[key] = subject.digest, after
-        return lines
+            self._told[key] = subject.digest
+            yield fleet_line(record.snapshot.at, subject)
+        self._left[key] = record.plan.memory
+        yield cycle_line(record, subject, self._encoder.encode(record.plan.memory).digest)
 
     def _subject(self, record: CycleRecord) -> Subject:
         known = self._subjects.get(record.fleet.key)

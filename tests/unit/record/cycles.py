@@ -163,7 +163,7 @@ def a_decision(
         before=counts_before,
         after=counts_after,
         reason=reason,
-        sentence=f"v1 {before} → {after}: 9.3 requests/s need {after} replicas of 4.4 requests/s each.",
+        sentence=f"{_verb(before, after)}: {numbers['arrival_rps']:.1f} requests/s at 4.4 requests/s a replica",
         steps=(
             Step("demand", counts_before, counts_after, reason, "9.3 requests/s at 0.9 × 4.4", (("arrival_rps", 9.3),)),
             Step("stabilise", counts_after, counts_after, Reason.STABILISED, "the most wanted in 300 s was this"),
@@ -174,6 +174,10 @@ def a_decision(
         conditions=tuple(conditions),
         estimates=tuple(numbers.items()),
     )
+
+
+def _verb(before: int, after: int) -> str:
+    return f"hold v1 {after}" if before == after else f"v1 {before} → {after}"
 
 
 def a_memory(fleet: Fleet, at: float = T0, points: int = 6, cold_starts_s: Sequence[float] = (42.0,)) -> FleetMemory:

@@ -136,7 +136,25 @@ def test_a_fleet_that_appears_later_comes_with_its_configuration_and_memory(tmp_
         first = a_cycle(one)
         journal.append([first], {})
         journal.append([a_cycle(one, T0 + 5), a_cycle(other, T0 + 5)], {"llm/one": first.plan.memory})
-    assert kinds(read(tmp_path)) == ["checkpoint", "cycle", "cycle", "fleet", "memory", "cycle"]
+    assert kinds(read(tmp_path)) == ["checkpoint", "cycle", "cycle", "memory", "fleet", "cycle"]
+
+
+def test_cycles_that_waited_for_the_disk_follow_each_other_within_one_batch(tmp_path: Path) -> None:
+    first, second, third = a_run(a_fleet(), 3)
+    with open_journal(tmp_path) as journal:
+        journal.append([first], {})
+        journal.append([second, third], {KEY: first.plan.memory})
+    assert kinds(read(tmp_path)) == ["checkpoint", "cycle", "cycle", "cycle"]
+
+
+def test_a_file_begun_by_a_cycle_of_few_fleets_tells_the_others_too(tmp_path: Path) -> None:
+    one, other = a_cycle(a_fleet("one")), a_cycle(a_fleet("other"))
+    memories = {"llm/one": one.plan.memory, "llm/other": other.plan.memory}
+    with open_journal(tmp_path, segment_bytes=10, total_bytes=2**30) as journal:
+        journal.append([one, other], {})
+        journal.append([a_cycle(a_fleet("one"), T0 + 5)], memories)
+    checkpoint = next(read_file(journal_files(tmp_path)[1]))
+    assert {part.memory.fleet: part.memory for part in checkpoint.parts() if part.kind == "memory"} == memories
 
 
 def test_a_new_process_begins_a_new_file_and_leaves_the_torn_one_as_it_is(tmp_path: Path) -> None:

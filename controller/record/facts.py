@@ -1,0 +1,21 @@
+"""What the daemon says of itself to those who ask: version, mode, and whether its disk takes what it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """State of the process at one instant; counts are since its start."""
+
+    version: str
+    dry_run: bool = False
+    interval_s: float = 5.0
+    queries: int = 0
+    query_failures: int = 0
+    unjournaled_records: int = 0
+    lost_records: int = 0
+    journal_error: str = ""
+    """Why the journal's last write failed; empty when it did not."""
+    memory_error: str = ""
