@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from zlib import crc32
 
 from controller.errors import UsageError
 from engine.local.config import LauncherConfig
@@ -64,7 +65,8 @@ class SimulatedLauncher:
     """`engine.serve`: a simulated replica.
 
     `profiles` names the truth of each variant, by its name; `cold_start_s` replaces the profile's cold start, and
-    `initial_cold_start_s` that of the replicas a run begins with. `arguments` are passed on to every replica.
+    `initial_cold_start_s` that of the replicas a run begins with. Each replica has a seed of its own, made of `seed`
+    and its name: the same run gives the same replicas, but not twins. `arguments` are passed on to every replica.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class SimulatedLauncher:
         profiles: Mapping[str, str],
         cold_start_s: float | None = None,
         initial_cold_start_s: float | None = None,
+        seed: int = 0,
         arguments: Sequence[str] = (),
     ) -> None:
         self._profiles = dict(profiles)
         self._cold_start_s = cold_start_s
         self._initial_cold_start_s = cold_start_s if initial_cold_start_s is None else initial_cold_start_s
+        self._seed = seed
         self._arguments = tuple(arguments)
 
     def command(self, launch: Launch) -> Command:
@@ -87,7 +91,8 @@ class SimulatedLauncher:
         cold_start_s = self._initial_cold_start_s if launch.initial else self._cold_start_s
         delay = () if cold_start_s is None else ("--cold-start", f"{cold_start_s:g}")
         argv = ("-m", "engine.serve", "--profile", profile, "--port", str(launch.port), "--model", launch.model)
-        return Command((sys.executable, *argv, *delay, "--stdin-lifeline", *self._arguments))
+        seed = ("--seed", str(crc32(f"{self._seed} {launch.name}".encode())))
+        return Command((sys.executable, *argv, *delay, *seed, "--stdin-lifeline", *self._arguments))
 
 
 def load_launcher(config: LauncherConfig) -> ReplicaLauncher:
