@@ -39,11 +39,14 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def scalar(result: Any) -> float:
-    """The number of a scalar answer. Raises MalformedAnswerError."""
+    """The number of a scalar answer, positive and finite. Raises MalformedAnswerError."""
     try:
-        return float(result[1])
+        number = float(result[1])
     except (TypeError, ValueError, LookupError) as error:
         raise MalformedAnswerError("the answer is no scalar") from error
+    if not 0 < number < float("inf"):
+        raise MalformedAnswerError(f"the answer is {number}")
+    return number
 
 
 def tables(query: Query, result: Any, labels: MetricLabels, at_s: float) -> dict[str, Leg]:

@@ -33,8 +33,8 @@ class Answer(requests.Response):
 class BoundedSession(requests.Session):
     """A session whose requests end within their timeout and whose answers are kept for a second look.
 
-    Client libraries drop what they do not know (`warnings` of Thanos and Mimir): `last` is the raw answer of the
-    calling thread's newest request. Neither proxies nor passwords are taken from the environment.
+    Client libraries drop what they do not know (`warnings` of Thanos and Mimir): `take_answer` has the raw
+    answer. Neither proxies nor passwords are taken from the environment.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -43,10 +43,11 @@ class BoundedSession(requests.Session):
         self._max_bytes = max_bytes
         self._answers = threading.local()
 
-    @property
-    def last(self) -> Answer | None:
-        """The calling thread's newest answer; None after a request that got none."""
-        return getattr(self._answers, "newest", None)
+    def take_answer(self) -> Answer | None:
+        """The calling thread's newest answer, once; None after a request that got none."""
+        answer: Answer | None = getattr(self._answers, "newest", None)
+        self._answers.newest = None
+        return answer
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> Answer:
         """Send and read to the end. Raises requests.RequestException, `Timeout` among them, and `TooLargeError`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,8 +23,8 @@ from controller.model.snapshot import ScaleTarget
 from controller.observe import queries
 from controller.observe.answers import MalformedAnswerError, notices, scalar, tables
 from controller.observe.assemble import Rules, assemble
-from controller.observe.bounded_http import BoundedSession
-from controller.observe.observation import LEGS, Key, Leg, Observation
+from controller.observe.bounded_http import Answer, BoundedSession
+from controller.observe.observation import LEGS, Key, Leg, Observation, Row
 from controller.observe.proxy_clusters import proxy_clusters
 from controller.observe.queries import Query, Scope
 from controller.ports import FleetSignals, VariantKey
@@ -39,11 +39,11 @@ NAMES_EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """One query's fate: its result, or why there is none; and what the source said about it."""
+    """One query's fate: its tables (or its number, for a scalar), or why there are none; and the source's remarks."""
 
-    result: Any = None
+    legs: Mapping[str, Leg] = field(default_factory=dict)
+    number: float | None = None
     failed: str = ""
-    partial: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -112,28 +112,20 @@ class PrometheusSignals:
         variants = ((fleet.key, name, key) for fleet in fleets for name, key in _keys(fleet))
         return {(fleet, name): by_key[key] for fleet, name, key in variants if key in by_key}
 
-    def _now_rows(self, query: Query) -> Mapping[tuple[Any, ...], float]:
+    def _now_rows(self, query: Query) -> Mapping[Row, float]:
         """Rows of a query at the source's present; none when it cannot be had."""
-        ends_at = time.monotonic() + self._timeout_s
-        answered = self._all({query.name: query}, None, ends_at)[query.name]
-        if answered.failed:
-            return {}
-        try:
-            return tables(query, answered.result, self._scope.labels, float("inf"))[query.legs[0]].rows
-        except MalformedAnswerError:
-            return {}
+        answered = self._all({query.name: query}, None, time.monotonic() + self._timeout_s)[query.name]
+        return {} if answered.failed else answered.legs[query.legs[0]].rows
 
     def _look(self, fleets: Sequence[Fleet], ends_at: float) -> Observation:
         clock = queries.source_time()
         began = self._now()
         answered = self._all({clock.name: clock}, None, ends_at)[clock.name]
-        at_s, failed = _source_time(answered)
-        if at_s is None:
-            return self._nothing(failed)
-        skew_s = at_s - (began + self._now()) / 2
+        if answered.number is None:
+            return self._nothing(answered.failed)
+        skew_s = answered.number - (began + self._now()) / 2
         asked = self._questions(fleets)
-        answers = self._all(asked, at_s, ends_at)
-        return self._observation(asked, answers, at_s, skew_s)
+        return self._observation(asked, self._all(asked, answered.number, ends_at), skew_s)
 
     def _questions(self, fleets: Sequence[Fleet]) -> dict[str, Query]:
         ttft = {fleet.spec.objectives.ttft.threshold for fleet in fleets}
@@ -146,61 +138,64 @@ class PrometheusSignals:
 
     def _all(self, asked: Mapping[str, Query], at_s: float | None, ends_at: float) -> dict[str, _Answered]:
         """Every query's answer, or that it did not come in time."""
-        futures: dict[str, Future[_Answered]] = {
-            name: self._pool.submit(self._ask, query.promql, at_s, ends_at) for name, query in asked.items()
-        }
+        futures = {name: self._pool.submit(self._answer, query, at_s, ends_at) for name, query in asked.items()}
         wait(futures.values(), timeout=max(0.0, ends_at - time.monotonic()))
         late = _Answered(failed=f"no answer within {self._timeout_s:g} s")
         return {name: future.result() if _done(future) else late for name, future in futures.items()}
 
-    def _ask(self, promql: str, at_s: float | None, ends_at: float) -> _Answered:
+    def _answer(self, query: Query, at_s: float | None, ends_at: float) -> _Answered:
+        """Ask, and keep of the answer only its numbers: the documents of a tick would be ten times larger."""
+        result, failed = self._ask(query.promql, at_s, ends_at)
+        answer = self._session.take_answer()
+        if failed:
+            return _Answered(failed=failed)
+        partial, remarks = notices(answer.document if answer else None)
+        try:
+            if query.name == queries.source_time().name:
+                return _Answered(number=scalar(result), remarks=remarks)
+            legs = tables(query, result, self._scope.labels, float("inf") if at_s is None else at_s)
+        except MalformedAnswerError as error:
+            return _Answered(failed=str(error), remarks=remarks)
+        for leg in legs.values():
+            leg.stale = partial
+        return _Answered(legs, remarks=remarks)
+
+    def _ask(self, promql: str, at_s: float | None, ends_at: float) -> tuple[Any, str]:
+        """The result of a query, or why there is none."""
+        late = f"no answer within {self._timeout_s:g} s"
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
-            return _Answered(failed=f"no answer within {self._timeout_s:g} s")
+            return None, late
         params = {"timeout": f"{left_s:.3f}"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
         try:
-            result = self._client.custom_query(promql, params=params, timeout=left_s)  # type: ignore[arg-type]
+            return self._client.custom_query(promql, params=params, timeout=left_s), ""  # type: ignore[arg-type]
         except PrometheusApiClientException:
-            return _Answered(failed=_refusal(self._session))
+            return None, _refusal(self._session.take_answer())
+        except requests.Timeout:
+            return None, late
         except requests.RequestException as error:
-            return _Answered(failed=_unreachable(error, self._timeout_s))
+            return None, f"not reachable: {str(error)[:300]}"
         except (ValueError, LookupError, TypeError):
-            return _Answered(failed="the answer is not Prometheus's JSON: is this the address of its API?")
-        partial, remarks = notices(self._session.last and self._session.last.document)
-        return _Answered(result, "", partial, remarks)
+            return None, "the answer is not Prometheus's JSON: is this the address of its API?"
 
     def _nothing(self, failed: str) -> Observation:
         """What is seen when the source cannot be asked."""
         legs = dict.fromkeys(LEGS, Leg(failed=failed))
-        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (f"Prometheus at {self._client.url}: {failed}",))
+        remark = f"Prometheus at {self._client.url}: {failed}"
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (remark,))
 
-    def _observation(
-        self, asked: Mapping[str, Query], answers: Mapping[str, _Answered], at_s: float, skew_s: float
-    ) -> Observation:
+    def _observation(self, asked: Mapping[str, Query], answers: Mapping[str, _Answered], skew_s: float) -> Observation:
         legs: dict[str, Leg] = {}
         remarks: dict[str, None] = {}
         for name, query in asked.items():
             answered = answers[name]
-            filled, failed = self._filled(query, answered, at_s)
-            legs.update(filled)
+            legs.update(answered.legs)
             remarks.update(dict.fromkeys(answered.remarks))
-            if failed:
-                remarks[f"query {name}: {failed}"] = None
+            if answered.failed:
+                legs.update({leg: Leg(failed=answered.failed) for leg in query.legs})
+                remarks[f"query {name}: {answered.failed}"] = None
         self._remember_names(legs.get("names"))
         return Observation(SOURCE, self._scope.window_s, legs, self._families, skew_s, tuple(remarks))
-
-    def _filled(self, query: Query, answered: _Answered, at_s: float) -> tuple[dict[str, Leg], str]:
-        failed = answered.failed
-        if not failed:
-            try:
-                filled = tables(query, answered.result, self._scope.labels, at_s)
-            except MalformedAnswerError as error:
-                failed = str(error)
-            else:
-                for leg in filled.values():
-                    leg.stale = answered.partial
-                return filled, ""
-        return {leg: Leg(failed=failed) for leg in query.legs}, failed
 
     def _remember_names(self, names: Leg | None) -> None:
         if names is None or names.failed:
@@ -221,20 +216,8 @@ def _done(future: Future[_Answered]) -> bool:
     return future.done() or (not future.cancel() and future.done())
 
 
-def _source_time(answered: _Answered) -> tuple[float | None, str]:
-    """The source's clock, or why it is not known."""
-    if answered.failed:
-        return None, answered.failed
-    try:
-        at_s = scalar(answered.result)
-    except MalformedAnswerError as error:
-        return None, str(error)
-    return (at_s, "") if 0 < at_s < float("inf") else (None, f"its clock reads {at_s}")
-
-
-def _refusal(session: BoundedSession) -> str:
+def _refusal(answer: Answer | None) -> str:
     """An HTTP error in one line, with the API's own words where it has any."""
-    answer = session.last
     if answer is None:
         return "refused"
     try:
@@ -244,19 +227,13 @@ def _refusal(session: BoundedSession) -> str:
     return f"HTTP {answer.status_code}: {words}"
 
 
-def _unreachable(error: requests.RequestException, timeout_s: float) -> str:
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {timeout_s:g} s"
-    return f"not reachable: {str(error)[:300]}"
-
-
 def _keys(fleet: Fleet) -> Iterable[tuple[str, Key]]:
     """(variant name, its key in the tables)."""
     where = (fleet.metadata.namespace, fleet.spec.model_name)
     return ((variant.name, (*where, variant.name)) for variant in fleet.spec.variants)
 
 
-def _total(rows: Mapping[tuple[Any, ...], float], keys: Iterable[Key]) -> float | None:
+def _total(rows: Mapping[Row, float], keys: Iterable[Key]) -> float | None:
     """Sum of plausible rows; None when there is none."""
     values = [value for value in map(rows.get, keys) if value is not None and 0 <= value < float("inf")]
     return sum(values) if values else None

@@ -21,16 +21,20 @@ def tables(
     """Every table at one instant."""
     legs = {name: Leg() for name in LEGS}
     for key, replicas in histories.items():
-        newest = [scrape for history in replicas if (scrape := history.at(now_s))]
-        _vitals(legs, key, [s for s in newest if _of(s, "running")], now_s, stale_after_s)
+        newest = _reporting(replicas, now_s)
+        _vitals(legs, key, newest, now_s, stale_after_s)
         _instant(legs, key, newest, now_s)
-        then = [scrape for history in replicas if (scrape := history.at(now_s - window_s))]
-        _before(legs, key, [s for s in then if _of(s, "running")], now_s - window_s)
+        _before(legs, key, _reporting(replicas, now_s - window_s), now_s - window_s)
         for history in replicas:
             _rates(legs, key, history, now_s - window_s, now_s)
     for history in proxies:
         _proxy(legs, history, now_s, window_s)
     return legs
+
+
+def _reporting(replicas: Iterable[History], instant_s: float) -> list[Scrape]:
+    """The newest scrapes at an instant of those replicas that serve the model."""
+    return [scrape for history in replicas if (scrape := history.at(instant_s)) and _of(scrape, "running")]
 
 
 def _of(scrape: Scrape, table: str) -> list[float]:

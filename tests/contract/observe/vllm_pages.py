@@ -83,6 +83,7 @@ class PageServer:
         self.page = page
         self.born_at = time.monotonic()
         self.hangs = threading.Event()
+        self.closed = False
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -100,6 +101,7 @@ class PageServer:
 
     def close(self) -> None:
         """Stop serving."""
+        self.closed = True
         self._released.set()
         self._server.shutdown()
         self._server.server_close()
