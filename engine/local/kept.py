@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from controller.errors import GovernorError, PermanentError
@@ -13,24 +13,33 @@ _STEADY_S = 10.0
 """A process that ran so long has proved that it can; the next pause is short again."""
 _PAUSE_S = 0.5
 _PAUSE_MAX_S = 10.0
-_USAGE = 2
-"""Exit code of a mistake in what it was given: another start would end the same."""
+
+NEVER = range(0)
+ALWAYS = range(256)
+MISTAKE = (2,)
+"""The exit code of a program that was given what makes no sense."""
 
 
 class Kept:
     """Starts at once. `look()` has to be called now and then; nothing happens between.
 
-    `again=False` makes the first death final. Raises PermanentError when it cannot be started at all.
+    `final` says which exit codes make a death final: those after which another start would end the same.
+    Raises PermanentError when it cannot be started at all.
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None, *, again: bool = True
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        final: Container[int] = NEVER,
     ) -> None:
         self.name = name
         self.restarts = 0
         self.failure: str | None = None
         """Why it will not run any more; None while there is hope."""
-        self._again = again
+        self._final = final
         self._argv, self._log, self._env = tuple(argv), log, env
         self._suspended = False
         self._pause_s = _PAUSE_S
@@ -43,7 +52,7 @@ class Kept:
         code = self.process.exit_code()
         if code is None or self._suspended or self.failure:
             return
-        if not self._again or code == _USAGE:
+        if code in self._final:
             self.failure = self.obituary(code)
         elif self._next_start_at is None:
             steady = time.monotonic() - self._started_at > _STEADY_S

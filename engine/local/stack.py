@@ -24,7 +24,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +37,7 @@ from engine.local.config import SupervisorConfig
 from engine.local.envoy import EnvoyFiles, envoy_command
 from engine.local.files import replace_text
 from engine.local.interrupts import Interrupts
-from engine.local.kept import Kept
+from engine.local.kept import ALWAYS, MISTAKE, NEVER, Kept
 from engine.local.ports import LOOPBACK, chosen_port, free_port
 from engine.local.prometheus import prometheus_binary, prometheus_command, write_prometheus_config
 from engine.local.run_dir import EVENTS_FILE, TIMELINE_FILE, logs_dir, new_run_dir
@@ -162,20 +162,20 @@ class LocalStack:
         argv += ["--config", str(config), "--port", str(port), "--run-dir", str(self.run_dir)]
         argv += ["--envoy-dir", str(self.run_dir / "envoy")]
         argv += ["--targets-file", str(targets)] if targets else []
-        self._keep("supervisor", argv, again=False)
+        self._keep("supervisor", argv, ALWAYS)
 
     def start_daemon(self, argv: Sequence[str], ready_url: str = "", timeout_s: float = _START_TIMEOUT_S) -> None:
-        """Start the daemon, and start it again when it dies.
+        """Start the daemon, and start it again when it dies, unless with code 2: a mistake in what it was given.
 
         With `ready_url`, waits until that answers 200. Raises PermanentError when it ends before, or is too slow.
         """
-        self._keep("daemon", argv)
+        self._keep("daemon", argv, MISTAKE)
         if ready_url:
             self._await("daemon", ready_url, timeout_s)
 
     def start_load(self, argv: Sequence[str]) -> None:
         """Start the load generator. Its output is the log "load"."""
-        self._keep("load", argv, again=False)
+        self._keep("load", argv, ALWAYS)
 
     def load_exit_code(self) -> int | None:
         """The load generator's exit code; None while it runs."""
@@ -246,10 +246,10 @@ class LocalStack:
             continue
         kept.process.end(0.0)
 
-    def _keep(self, name: str, argv: Sequence[str], *, again: bool = True) -> None:
+    def _keep(self, name: str, argv: Sequence[str], final: Container[int] = NEVER) -> None:
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with self._lock:
-            self._kept[name] = Kept(name, argv, self.log(name), env, again=again)
+            self._kept[name] = Kept(name, argv, self.log(name), env, final)
 
     def _watch(self) -> None:
         while not self._ending.wait(_LOOK_S):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,44 @@ def test_prometheus_has_the_replicas_that_take_requests_and_loses_those_that_lef
         assert LocalReplicaWriter(stack.addresses.supervisor).scale(order).status is OutcomeStatus.APPLIED
 
         until(lambda: pods(stack) == {"tiny-3.1-v1-2"})
+
+
+def test_no_request_fails_and_no_stream_is_cut_while_the_fleet_shrinks_and_grows(run_dir: Path) -> None:
+    fleet = FleetConfig.of(tiny_fleet(), replicas={"v1": 3})
+    with LocalStack(tiny_config(fleet), StackOptions(run_dir=run_dir, prometheus=False)) as stack:
+        stack.wait_until_ready(20)
+        writer = LocalReplicaWriter(stack.addresses.supervisor)
+        done = threading.Event()
+        streams: list[int] = []
+        clients = [threading.Thread(target=stream_on, args=(stack, done, streams)) for _ in range(6)]
+        until(lambda: answers(stack.addresses.proxy))
+        for client in clients:
+            client.start()
+
+        for version, (before, after) in enumerate([(3, 1), (1, 3), (3, 1)], start=1):
+            assert writer.scale(ScaleWrite("llm/tiny", "v1", before, after, str(version))).status == "Applied"
+            wait_for_ready(stack, after)
+        done.set()
+        for client in clients:
+            client.join()
+
+    assert len(streams) > 12
+    assert set(streams) == {20}
+
+
+def stream_on(stack: LocalStack, done: threading.Event, streams: list[int]) -> None:
+    """One stream after the other; how many tokens each brought, or the status if it failed."""
+    while not done.is_set():
+        with requests.get(f"{stack.addresses.proxy}/stream?tokens=20&pause=0.03", stream=True, timeout=10) as answer:
+            streams.append(len(list(answer.iter_lines())) if answer.ok else answer.status_code)
+
+
+def wait_for_ready(stack: LocalStack, count: int) -> None:
+    """Wait until the timeline says that v1 has so many ready replicas and nothing else."""
+    settled = f'"desired": {count}, "starting": 0, "ready": {count}, "draining": 0'
+    until(
+        lambda: settled in [line for line in stack.timeline.read_text().splitlines() if '"variant": "v1"' in line][-1]
+    )
 
 
 def samples(stack: LocalStack, metric: str) -> list[dict[str, str]]:
