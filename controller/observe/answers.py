@@ -10,7 +10,7 @@ from controller.observe.queries import LEG, Query
 from controller.settings import MetricLabels
 from engine.metrics import ENVOY_CLUSTER_LABEL
 
-FUTURE_TOLERANCE_S = 1.0
+DATE_TOLERANCE_S = 1.0
 """An answer's timestamp is the instant asked for, to the millisecond."""
 
 
@@ -49,19 +49,37 @@ def scalar(result: Any) -> float:
     return number
 
 
-def tables(query: Query, result: Any, labels: MetricLabels, at_s: float) -> dict[str, Leg]:
-    """The query's legs filled from the rows of an instant vector evaluated at `at_s`.
+def tables(query: Query, result: Any, labels: MetricLabels, at_s: float | None) -> dict[str, Leg]:
+    """The query's legs filled from the rows of an instant vector evaluated at `at_s` (None: at the source's present).
 
     Raises MalformedAnswerError if the rows are none.
     """
     try:
-        if query.split == "le":
-            return {query.name: _buckets(result, labels, at_s)}
-        if query.split == "num_gpu_blocks":
-            return {query.name: _capacity(result, labels)}
-        return _legs(query, result, _grouping(query, labels), at_s)
+        legs = _tables(query, result, labels)
+        for leg in legs.values():
+            _date(leg, {row["value"][0] for row in result}, at_s)
+        return legs
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise MalformedAnswerError(f"the answer is no instant vector: {error!r:.200}") from error
+
+
+def _tables(query: Query, result: Sequence[Any], labels: MetricLabels) -> dict[str, Leg]:
+    if query.split == "le":
+        return {query.name: _buckets(result, labels)}
+    if query.split == "num_gpu_blocks":
+        return {query.name: _capacity(result, labels)}
+    return _legs(query, result, _grouping(query, labels))
+
+
+def _date(leg: Leg, evaluated_at: set[float], at_s: float | None) -> None:
+    """An answer about another instant than the one asked for: a cache's, or one by another clock."""
+    if not evaluated_at or at_s is None:
+        return
+    if max(evaluated_at) > at_s + DATE_TOLERANCE_S:
+        detail = f"evaluated {max(evaluated_at) - at_s:.1f} s in the future"
+        leg.impossible = dict.fromkeys(leg.rows, detail)
+    if min(evaluated_at) < at_s - DATE_TOLERANCE_S:
+        leg.stale = f"evaluated {at_s - min(evaluated_at):.1f} s before it was asked for"
 
 
 def _grouping(query: Query, labels: MetricLabels) -> tuple[str, ...]:
@@ -71,38 +89,33 @@ def _grouping(query: Query, labels: MetricLabels) -> tuple[str, ...]:
     return by if query.split in ("", LEG) else (*by, query.split)
 
 
-def _legs(query: Query, result: Sequence[Any], by: tuple[str, ...], at_s: float) -> dict[str, Leg]:
+def _legs(query: Query, result: Sequence[Any], by: tuple[str, ...]) -> dict[str, Leg]:
     legs = {leg: Leg() for leg in query.legs}
     only = query.legs[0]
     split = query.split == LEG
-    latest = at_s + FUTURE_TOLERANCE_S
     for row in result:
         metric = row["metric"]
-        at, text = row["value"]
+        _, text = row["value"]
         get = metric.get
         key: Row = tuple([get(label, "") for label in by])
         leg = legs[metric[LEG] if split else only]
         if key in leg.rows:
             leg.impossible[key] = "reported more than once"
-        elif at > latest:
-            leg.impossible[key] = f"the sample is {at - at_s:.1f} s in the future"
         leg.rows[key] = float(text)
     return legs
 
 
-def _buckets(result: Sequence[Any], labels: MetricLabels, at_s: float) -> Leg:
+def _buckets(result: Sequence[Any], labels: MetricLabels) -> Leg:
     """Rates by bucket edge. Engines write an edge as "1" or as "1.0": both are one edge."""
     leg = Leg()
     rows = leg.rows
     namespace, model_name, variant = labels.namespace, labels.model_name, labels.variant
     for row in result:
         metric = row["metric"]
-        at, text = row["value"]
+        _, text = row["value"]
         get = metric.get
         key = (get(namespace, ""), get(model_name, ""), get(variant, ""), float(metric["le"]))
         rows[key] = rows.get(key, 0.0) + float(text)
-        if at > at_s + FUTURE_TOLERANCE_S:
-            rows[key] = float("nan")
     return leg
 
 

@@ -71,7 +71,7 @@ class PrometheusSignals:
         self._now = now
         self._rules = Rules(scope.stale_after_s, proxy_clusters(proxy_cluster), scope.labels.variant)
         self._session = BoundedSession(max_answer_bytes)
-        self._client = PrometheusConnect(url=url, session=self._session, retry=Retry(total=0, redirect=3))
+        self._client = PrometheusConnect(url=url, session=self._session, retry=Retry(total=0, read=False))
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._families: Mapping[Key, str] = {}
         self._names_due_at = 0.0
@@ -153,11 +153,11 @@ class PrometheusSignals:
         try:
             if query.name == queries.source_time().name:
                 return _Answered(number=scalar(result), remarks=remarks)
-            legs = tables(query, result, self._scope.labels, float("inf") if at_s is None else at_s)
+            legs = tables(query, result, self._scope.labels, at_s)
         except MalformedAnswerError as error:
             return _Answered(failed=str(error), remarks=remarks)
         for leg in legs.values():
-            leg.stale = partial
+            leg.stale = partial or leg.stale
         return _Answered(legs, remarks=remarks)
 
     def _ask(self, promql: str, at_s: float | None, ends_at: float) -> tuple[Any, str]:
@@ -174,7 +174,7 @@ class PrometheusSignals:
         except requests.Timeout:
             return None, late
         except requests.RequestException as error:
-            return None, f"not reachable: {str(error)[:300]}"
+            return None, f"not reachable: {_cause(error)}"
         except (ValueError, LookupError, TypeError):
             return None, "the answer is not Prometheus's JSON: is this the address of its API?"
 
@@ -225,6 +225,12 @@ def _refusal(answer: Answer | None) -> str:
     except (ValueError, LookupError, TypeError):
         words = answer.reason or "no explanation"
     return f"HTTP {answer.status_code}: {words}"
+
+
+def _cause(error: requests.RequestException) -> str:
+    """The innermost reason, without the client library's wrapping."""
+    reason = getattr(error.args[0] if error.args else error, "reason", error)
+    return str(reason).rpartition("): ")[2][:300]
 
 
 def _keys(fleet: Fleet) -> Iterable[tuple[str, Key]]:

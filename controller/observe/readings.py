@@ -142,20 +142,19 @@ class VariantReadings:
     def within(self, name: str, threshold_s: float) -> tuple[Reading, Reading]:
         """Events per second of a histogram, and the share of them at or below a bucket edge."""
         leg = self.seen.legs[name]
-        total = leg.rows.get((*self.key, _INF))
+        fault = leg.stale or self.rate_fault
+        everything = (*self.key, _INF)
+        total = leg.rows.get(everything)
         if total is None:
             return absent(leg.failed), absent(leg.failed)
-        rate = self.judge(total, leg.stale or self.rate_fault)
+        wrong = leg.impossible.get(everything)
+        rate = implausible(wrong, self.age_s) if wrong else self.judge(total, fault)
         if rate.value is None:
             return rate, rate
         good = leg.rows.get((*self.key, threshold_s))
         if good is None:
-            return rate, Reading(
-                None, Freshness.ABSENT, self.age_s, f"the histogram has no bucket at {threshold_s:g} s"
-            )
-        if not total:
-            return rate, ABSENT
-        return rate, self.judge(good / total, leg.stale or self.rate_fault, 1.0)
+            return rate, absent(f"the histogram has no bucket at {threshold_s:g} s")
+        return rate, self.judge(good / total, fault, 1.0) if total else ABSENT
 
     def itl_mean(self) -> Reading:
         """Seconds per token; absent where no token was generated."""

@@ -72,6 +72,7 @@ class AnsweringServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
