@@ -173,12 +173,16 @@ def _limits(memory: VariantMemory, mix: Mix, fleet: Fleet, profile: Profile, law
     context = max(mix.context_tokens, 1.0)
     tpot_spread = TPOT_SPREAD if memory.tpot_spread is None else memory.tpot_spread
     ttft_spread = TTFT_SPREAD if memory.ttft_spread is None else memory.ttft_spread
-    return {
+    found = {
         "tpot": perf.rps_for_step_time(law, mix, tpot.mean_s(tpot_spread)),
-        "ttft": perf.rps_for_ttft(law, limits, mix, ttft.mean_s(ttft_spread), profile.api_overhead_s),
         "kv": perf.rps_for_batch(law, mix, _KV_TARGET_RATIO * kv_tokens / context),
         "seats": perf.rps_for_batch(law, mix, _SEATS_TARGET_RATIO * limits.max_num_seqs),
     }
+    longest_s, overhead_s = ttft.mean_s(ttft_spread), profile.api_overhead_s
+    if perf.ttft_mean_s(law, limits, mix, min(found.values()), overhead_s) > longest_s:
+        # Only then can it bind; finding where takes a bisection.
+        found["ttft"] = perf.rps_for_ttft(law, limits, mix, longest_s, overhead_s)
+    return found
 
 
 def observe_kv(memory: VariantMemory, signals: VariantSignals) -> VariantMemory:
