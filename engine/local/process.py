@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,6 +51,8 @@ class Process:
         if code is None:
             return None
         self._cut_lifeline()
+        if code < 0:
+            _end_session(self.pid)
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
@@ -83,6 +88,14 @@ class Process:
     def _cut_lifeline(self) -> None:
         if self._child.stdin is not None:
             self._child.stdin.close()
+
+
+def _end_session(session: int) -> None:
+    """Kill what a killed tether could not: processes that its command had started, still in the tether's session."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(int(entry.name)) == session:
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def last_words(log: Path, lines: int = 3) -> str:

@@ -18,6 +18,10 @@ import select
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PR_SET_PDEATHSIG = 1
 _NOT_STARTED = 127
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -49,12 +53,29 @@ def _become(argv: list[str], tether_pid: int, lifeline: int) -> None:
         os._exit(_NOT_STARTED)
 
 
-def _end_group(pid: int) -> None:
-    """Kill what is left of the command's process group."""
+def _kill(call: Callable[[int, int], None], pid: int) -> None:
     try:
-        os.killpg(pid, signal.SIGKILL)
+        call(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _end_all(pid: int) -> None:
+    """Kill what is left of the command: its process group, and where Linux lists it the rest of the session."""
+    _kill(os.killpg, pid)
+    own_pid = os.getpid()
+    if sys.platform != "linux" or os.getsid(0) != own_pid:
+        return
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double the time to start
+        if entry.isdigit() and int(entry) != own_pid and _session(int(entry)) == own_pid:
+            _kill(os.kill, int(entry))
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def _exit_code(pid: int) -> int | None:
@@ -73,11 +94,11 @@ def _watch(pid: int, parent: int, wake: int) -> int:
         numbers = os.read(wake, 64) if wake in readable else b""
         orphaned = (0 in readable and not os.read(0, 64)) or os.getppid() != parent
         if orphaned:
-            _end_group(pid)
+            _end_all(pid)
             return 128 + signal.SIGKILL
         code = _exit_code(pid)
         if code is not None:
-            _end_group(pid)
+            _end_all(pid)
             return code
         for number in numbers:
             if number in _FORWARDED:
