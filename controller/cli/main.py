@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from controller.cli import local as local_command
+from controller.cli import look
+from controller.cli import replay as replay_command
 from controller.cli import run as run_command
 from controller.cli.compose import program_version
 from controller.errors import GovernorError
@@ -39,6 +41,9 @@ def _governor(
 
 app.command("run")(run_command.run)
 app.command("local")(local_command.local)
+app.command("status")(look.status)
+app.command("explain")(look.explain)
+app.command("replay")(replay_command.replay_journal)
 
 
 def main() -> None:

@@ -122,12 +122,13 @@ class Entry:
 
 
 def journal_files(path: Path) -> list[Path]:
-    """The journal files under `path`, oldest first: a folder's, or the file itself.
+    """The journal files under `path`, oldest first: a folder's, a state folder's, or the file itself.
 
     Raises UsageError when there is none.
     """
     if path.is_dir():
-        files = [segment.path for segment in segments(path)]
+        inner = path / "journal"
+        files = [s.path for s in segments(path) or (segments(inner) if inner.is_dir() else [])]
         if not files:
             raise UsageError(f"no journal in {path}: a journal folder holds files journal-*.jsonl")
         return files

@@ -64,8 +64,8 @@ export function tiles(fleet, client) {
 function clientTiles(client) {
   const ms = (seconds) => (seconds === null || seconds === undefined ? UNKNOWN : `${Math.round(seconds * 1000)} ms`);
   return [
-    tile("client", "Clients: in time", percent(client.attainment_ratio ?? null), "",
-      `${number(client.rps)} requests/s · ${count(client.failed)} failed`),
+    tile("client", "Clients: in time", percent(client.window_attainment_ratio ?? client.attainment_ratio), "",
+      `${number(client.rps ?? client.offered_rps)} requests/s · ${count(client.failed)} failed`),
     tile("client-ttft", "Clients: first token p95", ms(client.ttft_p95_s), "", `p95 per token ${ms(client.tpot_p95_s)}`),
   ];
 }

@@ -1,0 +1,161 @@
+"""`governor status` and `governor explain`: what the daemon sees, decided, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from controller.cli.daemon_client import DEFAULT_URL, UrlOption, ask, overview
+from controller.cli.instants import parse_instant
+from controller.cli.output import Output, OutputOption, emit
+from controller.errors import UsageError
+from controller.model.codec import from_plain, to_plain
+from controller.record.explain import explanation
+from controller.record.history import DecisionRun
+from controller.record.journal_search import find_decision, fleets_in
+from controller.record.wording import UNKNOWN, instant, number, percent
+
+_DECISIONS = 200
+
+CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 1 when a fleet needs attention.")]
+FleetArgument = Annotated[
+    str | None, typer.Argument(help="namespace/name; not needed where there is only one.", metavar="[FLEET]")
+]
+LastOption = Annotated[bool, typer.Option("--last", help="The last decision (the default).")]
+AtOption = Annotated[str | None, typer.Option("--at", help="The decision in force then (UTC).", metavar="TIME")]
+JournalOption = Annotated[
+    Path | None, typer.Option("--journal", help="Read a journal file or folder instead of asking a daemon.")
+]
+
+
+def status(url: UrlOption = DEFAULT_URL, output: OutputOption = Output.TABLE, check: CheckOption = False) -> None:
+    """Show every fleet: state, replicas, load, objectives, cost, last decision.
+
+    Exit code 0; with --check 1 when a fleet needs attention; 2 when no daemon answers.
+
+    Examples: governor status; governor status --output json; governor status --check
+    """
+    seen = overview(url)
+    if output is Output.TABLE:
+        _print_status(seen)
+    else:
+        emit(seen, output)
+    if check and any(fleet["state"]["level"] == "attention" for fleet in seen["fleets"]):
+        raise typer.Exit(1)
+
+
+def explain(
+    fleet: FleetArgument = None,
+    last: LastOption = False,
+    at: AtOption = None,
+    journal: JournalOption = None,
+    url: UrlOption = DEFAULT_URL,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Explain a decision: steps, binding constraint, alternatives, what would have changed it, conditions.
+
+    Exit code 2 when there is no such fleet or decision, or no daemon answers.
+
+    Examples: governor explain; governor explain llm/llama-8b --at 2026-01-31T12:00:05 --journal .governor/journal
+    """
+    if last and at is not None:
+        raise UsageError("--last and --at exclude each other: give one of them")
+    moment = parse_instant("--at", at)
+    run = _from_journal(journal, fleet, moment) if journal is not None else _from_daemon(url, fleet, moment)
+    if output is Output.TABLE:
+        typer.echo(explanation(run))
+    else:
+        emit(to_plain(run), output)
+
+
+def _from_journal(journal: Path, fleet: str | None, moment: float | None) -> DecisionRun:
+    key = _one_of(fleets_in(journal), fleet, f"the journal {journal}")
+    run = find_decision(journal, key, moment)
+    if run is None:
+        when = f" at or before {instant(moment)}" if moment is not None else ""
+        raise UsageError(f"the journal {journal} has no decision about {key}{when}: give a later --at, or none")
+    return run
+
+
+def _from_daemon(url: str, fleet: str | None, moment: float | None) -> DecisionRun:
+    known = [str(row["fleet"]) for row in overview(url)["fleets"]]
+    key = _one_of(known, fleet, f"the daemon at {url}")
+    plain = ask(url, "fleets", *key.split("/"), "decisions", limit=_DECISIONS)["decisions"]
+    try:
+        runs = [from_plain(DecisionRun, run) for run in plain]
+    except ValidationError as error:
+        raise UsageError(f"the daemon at {url} is of another version: use the `governor` that belongs to it") from error
+    for run in runs:
+        if moment is None or run.first_at <= moment:
+            return run
+    since = f" before {instant(runs[-1].first_at)}" if runs else ""
+    raise UsageError(f"the daemon remembers no decision about {key}{since}: give --journal, its state folder")
+
+
+def _one_of(known: list[str], fleet: str | None, place: str) -> str:
+    if not known:
+        raise UsageError(f"{place} knows no fleet yet: wait for its first cycle")
+    if fleet is None and len(known) == 1:
+        return known[0]
+    matching = [key for key in known if fleet is not None and fleet in (key, key.partition("/")[2])]
+    if len(matching) == 1:
+        return matching[0]
+    shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+    asked = f"no single fleet {fleet!r}" if fleet is not None else f"{len(known)} fleets"
+    raise UsageError(f"{place} has {asked}: name one of {shown}")
+
+
+def _print_status(seen: dict[str, Any]) -> None:
+    console = Console()
+    if not seen["fleets"]:
+        console.print("no fleet yet: the first cycle has not ended")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, right in _COLUMNS:
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for fleet in seen["fleets"]:
+        table.add_row(*map(Text, _row(fleet)))
+    console.print(table)
+    for fleet in seen["fleets"]:
+        for c in fleet["amiss"]:
+            text = f"{fleet['fleet']}: {c['type']} is {c['status']} since {instant(c['since'])}"
+            console.print(f"{text} ({c['reason']}): {c['message']}", markup=False, highlight=False, soft_wrap=True)
+    for error in seen["errors"]:
+        console.print(error, style="red", markup=False)
+    if seen["dry_run"]:
+        console.print("dry run: nothing is written")
+
+
+_COLUMNS = (
+    ("FLEET", False),
+    ("STATE", False),
+    ("READY", True),
+    ("ARRIVING", True),
+    ("CARRIED", True),
+    ("TTFT", True),
+    ("TPOT", True),
+    ("COST", True),
+    ("LAST", False),
+)
+
+
+def _row(fleet: dict[str, Any]) -> list[str]:
+    f = fleet["figures"]
+    shown = [UNKNOWN if f[name] is None else str(f[name]) for name in ("ready", "desired")]
+    return [
+        fleet["fleet"],
+        fleet["state"]["sentence"],
+        "/".join(shown),
+        number(f["arrival_rps"], "/s"),
+        number(f["capacity_rps"], "/s"),
+        percent(f["ttft_within_ratio"]),
+        percent(f["tpot_within_ratio"]),
+        number(f["cost_per_hour"], "/h", 2),
+        f"{fleet['action']} ({fleet['reason']})",
+    ]
