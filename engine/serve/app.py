@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from pydantic import ValidationError
 
 from engine.profile import EngineLimits
-from engine.serve.answers import DONE, Answer, Collected, Envelope, Frame, Streamed
+from engine.serve.answers import DONE, Answer, Collected, Envelope, Streamed
 from engine.serve.asked import Asked, Kind, read_asked
 from engine.serve.errors import ApiError, unknown_model
 from engine.serve.exposition import CONTENT_TYPE, render
@@ -237,6 +237,3 @@ def _plain(event: bytes) -> bytes:
 
 def _chunk(event: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(event), event)
-
-
-__all__ = ["Frame", "GpuCard", "Server"]

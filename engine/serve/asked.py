@@ -115,7 +115,7 @@ def _check_ranges(parsed: _Body) -> None:
 
 
 def _check_lengths(asked: Asked, max_model_len: int) -> None:
-    for tokens in asked.prompts:
+    for tokens in asked.prompts or (0,):
         if tokens < 1:
             raise ApiError(400, "The decoder prompt cannot be empty", param="prompt")
         if tokens >= max_model_len:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from engine import metrics
 from engine.profile import EngineLimits
-from engine.serve.exposition import Family, bucket_names, histogram_samples, histogram_values, labelled
+from engine.serve.exposition import Family, bucket_names, histogram_values, labelled
 from engine.sim.counters import FINISHED_REASONS, Tally
 from engine.sim.interface import EngineSnapshot
 
 ENGINE = "0"
 REJECTIONS = ("max_num_queued_reqs", "max_num_queued_tokens")
 
-_COUNTERS: tuple[tuple[str, str, tuple[str, ...], Callable[[EngineSnapshot], Sequence[float]]], ...] = (
+_ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[[EngineSnapshot], Sequence[float]]], ...] = (
     ("vllm:estimated_flops_per_gpu_total", "", (), lambda _: (0,)),
     ("vllm:estimated_read_bytes_per_gpu_total", "", (), lambda _: (0,)),
     ("vllm:estimated_write_bytes_per_gpu_total", "", (), lambda _: (0,)),
@@ -80,7 +80,7 @@ class EnginePage:
         self._base = {"engine": ENGINE, "model_name": model_name}
         self._calls = calls
         self._started_at = started_at
-        self._labels = {row[0]: _label_texts(self._base, row[1], row[2]) for row in _COUNTERS}
+        self._labels = {row[0]: _label_texts(self._base, row[1], row[2]) for row in _ROWS}
         self._rejections = _label_texts({"model_name": model_name}, "reason", REJECTIONS)
         self._cache_info = labelled(cache_config(limits))
         self._bucket_names: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ class EnginePage:
     def families(self, snapshot: EngineSnapshot) -> list[Family]:
         """Every `vllm:` family."""
         families: list[Family] = []
-        for name, _, _, read in _COUNTERS:
+        for name, _, _, read in _ROWS:
             families += self._plain(name, self._labels[name], read(snapshot))
         families += self._plain("vllm:admission_rejections_total", self._rejections, (0, 0))
         calls = {
@@ -167,6 +167,3 @@ def _label_texts(base: Mapping[str, str], label: str, values: Sequence[str]) -> 
     if not label:
         return [labelled(base)]
     return [labelled({**base, label: value}) for value in values]
-
-
-__all__ = ["CallCounters", "EnginePage", "cache_config", "card_families", "histogram_samples"]

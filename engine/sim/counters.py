@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from itertools import accumulate
 
 from engine import metrics
 from engine.sim.interface import Finished, Histogram
@@ -45,10 +44,6 @@ class Tally:
     def freeze(self) -> Histogram:
         """The state now."""
         return Histogram(self.edges, tuple(self.counts), self.sum)
-
-    def cumulative(self) -> list[int]:
-        """Counts at or below each edge, and of all."""
-        return list(accumulate(self.counts))
 
 
 class EngineCounters:
