@@ -33,6 +33,8 @@ from engine.real.requirements import (
 
 VLLM_VERSION = "0.32.0"
 _GB = 1e9
+_BEGUN = "governor-vllm.begun"
+"""Marks a folder as ours to remove, from the first moment of an installation."""
 _KEPT_LINES = 40
 _NETWORK_SIGNS = ("Connection", "Temporary failure", "timed out", "No matching distribution", "ProxyError", "HTTPError")
 _MODEL_TIMEOUT_S = 300
@@ -56,6 +58,7 @@ def install(home: VllmHome, python: str | None = None) -> None:
         say(f"vLLM {VLLM_VERSION} is installed in {home.root}")
         return
     require_platform(*this_platform())
+    _require_own_folder(home)
     interpreter = find_python(python)
     recipe = recipe_for(torch_versions(interpreter))
     require_disk(home.root, recipe.disk_bytes)
@@ -85,12 +88,18 @@ def _announce(home: VllmHome, recipe: Recipe) -> None:
     )
 
 
+def _require_own_folder(home: VllmHome) -> None:
+    """Raise UsageError for a folder that holds something else: its content would be removed."""
+    if home.root.is_file() or (home.root.is_dir() and any(home.root.iterdir()) and not (home.root / _BEGUN).is_file()):
+        raise UsageError(f"{home.root} is not empty and no environment of vLLM's: choose another folder with --into")
+
+
 def _make_environment(home: VllmHome, interpreter: Path) -> None:
     """A fresh virtual environment: what an interrupted installation left is removed."""
     if home.root.exists():
-        if any(home.root.iterdir()) and not (home.root / "pyvenv.cfg").is_file():
-            raise UsageError(f"{home.root} is not empty and no virtual environment: choose another folder with --into")
         shutil.rmtree(home.root)
+    home.root.mkdir(parents=True)
+    (home.root / _BEGUN).touch()
     try:
         subprocess.run([str(interpreter), "-m", "venv", str(home.root)], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:

@@ -106,6 +106,16 @@ def test_a_users_mistake_ends_the_command_with_one_sentence_and_code_2(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("content", ["notes.txt", "pyvenv.cfg"], ids=["files", "another environment"])
+def test_a_folder_with_something_else_in_it_is_left_alone(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / content).touch()
+    assert main(["--into", str(tmp_path)]) == 2
+    assert "is not empty and no environment of vLLM's" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [content]
+
+
 def test_the_folder_is_the_option_then_the_variable_then_a_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
