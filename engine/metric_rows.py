@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from controller.model.buckets import TPOT_EDGES_S, TTFT_EDGES_S
+
 Kind = Literal["gauge", "counter", "histogram", "summary"]
 Version = tuple[int, int, int]
 Edges = tuple[float, ...]
@@ -19,10 +21,9 @@ OLDEST: Version = (0, 6, 0)
 LAT: Edges = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0)
 LAT = (*LAT, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0)
 """Bucket edges of request-level times, seconds."""
-TTFT: Edges = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5)
-TTFT = (*TTFT, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0)
+TTFT: Edges = TTFT_EDGES_S
 """Bucket edges of the time to first token, seconds."""
-ITL = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
+ITL: Edges = TPOT_EDGES_S
 """Bucket edges of inter-token latency and of the time per output token, seconds."""
 STEP = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 """Bucket edges of tokens in one engine step."""
@@ -130,7 +131,11 @@ GAUGES = (
         optional=True,
     ),
     Metric(
-        "vllm:gpu_prefix_cache_hit_rate", "gauge", "ratio", until=V0_LAST, replaced_by="vllm:prefix_cache_hits_total"
+        "vllm:gpu_prefix_cache_hit_rate",
+        "gauge",
+        "ratio",
+        until=V0_LAST,
+        replaced_by="vllm:gpu_prefix_cache_hits_total",
     ),
     Metric("vllm:cpu_prefix_cache_hit_rate", "gauge", "ratio", until=V0_LAST, optional=True),
     Metric("vllm:cpu_cache_usage_perc", "gauge", "ratio", until=V0_LAST),
