@@ -1,10 +1,10 @@
 """The truth of a simulated accelerator card: what a profile says, and how real servers differ from it.
 
-Kernel databases sum kernel times, and no two of their sweeps agree: the time of an empty step fitted to prefill is
-4-26 % below the one fitted to decode, and a served engine, whose steps mix both, lies in between. Against 20
-measured runs (70B fp8 on H100, TP 2 and 4) the decode terms fit best when multiplied by 1.04, prompts cost a little
-more than the kernels say, and API server and tokeniser add about 15 ms before the queue. With these factors an L40S
-with an 8B model holds 3.9 conversations/s with 95 % of them inside 1 s and 50 ms.
+No card is what the kernel database says, so the controller's prior and the simulated truth must differ. The decode
+terms are multiplied by 1.04 (the best fit to 20 measured runs of a 70B model on H100), and API server and tokeniser
+add about 15 ms before the queue. The base and prefill factors are a calibration, not a measurement: chosen within
+the disagreement of the database's own sweeps (the empty step fitted to prefill is 4-26 % below the one fitted to
+decode) so that an L40S with an 8B model holds 3.9 conversations/s with 95 % of them inside 1 s and 50 ms.
 """
 
 from __future__ import annotations
