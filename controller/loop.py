@@ -31,6 +31,7 @@ from controller.ports import (
     ReplicaWriter,
     SignalSource,
     VariantKey,
+    WeightReader,
 )
 from controller.pressure import PressureWatch
 from controller.schedule import active_schedules
@@ -56,6 +57,18 @@ class Adapters:
     board: Board
     profiles: Callable[[Fleet], Mapping[str, Profile]]
     clock: Clock
+    weights: WeightReader | None = None
+    """None where traffic is not split by weight, or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look at the world, over all fleets of a cycle."""
+
+    at: float
+    targets: Mapping[VariantKey, ScaleTarget]
+    signals: Mapping[str, FleetSignals]
+    weights: Mapping[str, Mapping[str, int]]
 
 
 class Loop:
@@ -104,7 +117,8 @@ class Loop:
         signals = self._adapters.signals.read(fleets, targets)
         at = self._adapters.clock.now()
         before = dict(self._memories)
-        records = [r for f in fleets if (r := self._planned(f, at, targets, signals.get(f.key))) is not None]
+        seen = _Seen(at, targets, signals, self._weights(fleets))
+        records = [r for f in fleets if (r := self._planned(f, seen)) is not None]
         for record in records:
             self._memories[record.fleet.key] = record.plan.memory
         durable = self._persist(records, before)
@@ -134,15 +148,21 @@ class Loop:
             _log.warning("replicas unreadable", error=str(error))
             return {}
 
-    def _planned(
-        self, fleet: Fleet, at: float, targets: Mapping[VariantKey, ScaleTarget], signals: FleetSignals | None
-    ) -> CycleRecord | None:
+    def _weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
+        reader = self._adapters.weights
+        try:
+            return reader.weights(fleets) if reader is not None else {}
+        except TransientError as error:
+            _log.warning("weights unreadable", error=str(error))
+            return {}
+
+    def _planned(self, fleet: Fleet, seen: _Seen) -> CycleRecord | None:
         """Plan one fleet. A bug in the plan of one fleet must not stop the others."""
         try:
             profiles = self._adapters.profiles(fleet)
-            snapshot = self._snapshot(fleet, at, targets, signals)
+            snapshot = self._snapshot(fleet, seen)
             memory = self._memories.get(fleet.key, FleetMemory.empty(fleet.key))
-            result = plan(snapshot, memory, fleet, at, profiles)
+            result = plan(snapshot, memory, fleet, seen.at, profiles)
         except GovernorError as error:
             _log.error("fleet skipped", fleet=fleet.key, error=str(error))
             return None
@@ -151,26 +171,32 @@ class Loop:
             return None
         return CycleRecord(fleet=fleet, snapshot=snapshot, plan=result, profiles=profiles)
 
-    def _snapshot(
-        self, fleet: Fleet, at: float, targets: Mapping[VariantKey, ScaleTarget], signals: FleetSignals | None
-    ) -> Snapshot:
-        seen = signals or FleetSignals("none", self._settings.rate_window_s, {}, ABSENT, ABSENT, ABSENT)
+    def _snapshot(self, fleet: Fleet, seen: _Seen) -> Snapshot:
+        signals = seen.signals.get(fleet.key)
+        if signals is None:
+            signals = FleetSignals("none", self._settings.rate_window_s, {}, ABSENT, ABSENT, ABSENT)
+        weights = seen.weights.get(fleet.key, {})
         return Snapshot(
             fleet=fleet.key,
-            at=at,
-            source=seen.source,
-            window_s=seen.window_s,
+            at=seen.at,
+            source=signals.source,
+            window_s=signals.window_s,
             variants=tuple(
-                VariantState(v.name, targets.get((fleet.key, v.name)), seen.variants.get(v.name, VariantSignals()))
+                VariantState(
+                    name=v.name,
+                    target=seen.targets.get((fleet.key, v.name)),
+                    signals=signals.variants.get(v.name, VariantSignals()),
+                    weight_pct=weights.get(v.subset),
+                )
                 for v in fleet.spec.variants
             ),
-            inflight=seen.inflight,
-            inflight_before=seen.inflight_before,
-            refused_rps=seen.refused_rps,
-            source_skew_s=seen.source_skew_s,
-            warnings=seen.warnings,
-            active_schedules=active_schedules(fleet, at),
-            vllm_family=seen.vllm_family,
+            inflight=signals.inflight,
+            inflight_before=signals.inflight_before,
+            refused_rps=signals.refused_rps,
+            source_skew_s=signals.source_skew_s,
+            warnings=signals.warnings,
+            active_schedules=active_schedules(fleet, seen.at),
+            vllm_family=signals.vllm_family,
             interval_s=self._settings.tick_interval_s,
             pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),
         )

@@ -16,7 +16,7 @@ from controller.errors import UsageError
 from controller.loop import Adapters, Loop
 from controller.model.fleet import Fleet, Variant
 from controller.observe.fleet_file import FleetFile, load_fleets
-from controller.observe.local import LocalReplicaReader
+from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from controller.observe.prometheus import PrometheusSignals
 from controller.observe.queries import Scope
 from controller.observe.scrape import ScrapeSignals
@@ -85,6 +85,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
         board=board,
         profiles=profiles,
         clock=clock,
+        weights=LocalWeightReader(settings.supervisor_url),
     )
     loop = Loop(adapters, settings)
 

@@ -135,10 +135,10 @@ def _why(
     question: Question, demand: Demand, required: float, allocation: Allocation, counts: Counts
 ) -> tuple[Reason, str]:
     parts = [
-        f"{name} carries {usable_rps(question, name):.2f} requests/s a replica ({_binding(question, name)})"
+        f"a replica of {name} carries {usable_rps(question, name):.2f}/s ({_binding(question, name)})"
         for name in question.serving()
     ]
-    text = f"{text_of(counts)} for {required:.1f}/s: {'; '.join(parts)}"
+    text = f"{required:.1f} requests/s take {text_of(counts)}: {'; '.join(parts)}"
     if allocation.short:
         text += f"; {required - allocation.chosen.rps:.1f}/s remain uncovered ({allocation.short})"
         return (Reason.BUDGET if "budget" in allocation.short else Reason.BOUND_MAX), text
