@@ -115,7 +115,8 @@ def _launcher(run: LocalRun) -> LauncherConfig:
         "profiles": {v.name: stack.profile for v in run.fleet.spec.variants},
         "cold_start_s": stack.cold_start,
         "initial_cold_start_s": min(stack.cold_start, _INITIAL_COLD_START_S),
-        "arguments": [*arguments, "--seed", str(run.seed)],
+        "arguments": arguments,
+        "seed": run.seed,
     }
     return LauncherConfig(options=options)
 
