@@ -27,8 +27,9 @@ from controller.cli.local_run import (
 from controller.cli.local_view import live_table, summary
 from controller.errors import PermanentError, UsageError
 from controller.record.api import client_figures
+from controller.settings import Settings
 from engine.load.report import Report
-from engine.local.ports import chosen_port
+from engine.local.ports import chosen_port, is_free
 from engine.local.stack import LocalStack, StackOptions
 
 INVALID_RUN = 3
@@ -61,7 +62,10 @@ def local(
         Path | None, typer.Option("--json", help="Write the report as JSON here.", metavar="REPORT")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of arrivals and lengths.", min=0)] = None,
-    port: Annotated[int, typer.Option("--port", help="Of the live page; 0: a free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", help="Of the live page; 0: a free one. Default: 9470 where free.", min=0, max=65535),
+    ] = None,
     proxy_port: Annotated[int, typer.Option("--proxy-port", help="Of Envoy; 0: a free one.", min=0, max=65535)] = 0,
     prometheus: Annotated[bool, typer.Option(help="Use Prometheus where it is installed.")] = True,
     run_dir: Annotated[Path | None, typer.Option("--run-dir", help="Folder for logs, journal and results.")] = None,
@@ -76,7 +80,8 @@ def local(
       governor local --engine vllm
       governor local --trace AzureLLMInferenceTrace_conv.csv.gz --rate 6 --duration 300
     """
-    run = asked_for(scenario or DEFAULT_SCENARIO[engine], fleet, engine, policy, trace, rate, duration, seed, port)
+    named, page_port = scenario or DEFAULT_SCENARIO[engine], _page_port(port)
+    run = asked_for(named, fleet, engine, policy, trace, rate, duration, seed, page_port)
     if json_report is not None and not json_report.parent.is_dir():
         raise UsageError(f"{json_report.parent} is no folder: the report cannot be written there")
     options = StackOptions(
@@ -91,6 +96,14 @@ def local(
     if not report.valid:
         _console.print(f"[yellow]this run is not valid: {'; '.join(report.invalid_reasons)}[/]")
         raise typer.Exit(INVALID_RUN)
+
+
+def _page_port(asked: int | None) -> int:
+    """Where `governor status` and `explain` look by themselves, unless another daemon is there."""
+    if asked is not None:
+        return asked
+    usual = Settings().listen_port
+    return usual if is_free(usual) else 0
 
 
 @dataclass
