@@ -1,0 +1,1 @@
+"""Benchmarks: commands that print figures against their budgets, not timed tests."""
