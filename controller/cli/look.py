@@ -7,9 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from controller.cli.daemon_client import DEFAULT_URL, UrlOption, ask, overview
 from controller.cli.instants import parse_instant
@@ -43,7 +40,7 @@ def status(url: UrlOption = DEFAULT_URL, output: OutputOption = Output.TABLE, ch
     """
     seen = overview(url)
     if output is Output.TABLE:
-        _print_status(seen)
+        typer.echo(_status_text(seen))
     else:
         emit(seen, output)
     if check and any(fleet["state"]["level"] == "attention" for fleet in seen["fleets"]):
@@ -111,51 +108,46 @@ def _one_of(known: list[str], fleet: str | None, place: str) -> str:
     raise UsageError(f"{place} has {asked}: name one of {shown}")
 
 
-def _print_status(seen: dict[str, Any]) -> None:
-    console = Console()
+def _status_text(seen: dict[str, Any]) -> str:
+    """Two lines for each fleet, which fit a terminal of 80 columns, and below them what is amiss."""
     if not seen["fleets"]:
-        console.print("no fleet yet: the first cycle has not ended")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in _COLUMNS:
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for fleet in seen["fleets"]:
-        table.add_row(*map(Text, _row(fleet)))
-    console.print(table)
-    for fleet in seen["fleets"]:
-        for c in fleet["amiss"]:
-            text = f"{fleet['fleet']}: {c['type']} is {c['status']} since {instant(c['since'])}"
-            console.print(f"{text} ({c['reason']}): {c['message']}", markup=False, highlight=False, soft_wrap=True)
-    for error in seen["errors"]:
-        console.print(error, style="red", markup=False)
+        return "no fleet yet: the first cycle has not ended"
+    rows = [_HEADINGS, *map(_row, seen["fleets"])]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+    lines = [_aligned(_HEADINGS, widths)]
+    for fleet, row in zip(seen["fleets"], rows[1:], strict=True):
+        lines.append(_aligned(row, widths))
+        lines.append(f"  {fleet['state']['sentence']} · {fleet['action']} ({fleet['reason']})")
+        lines += [_amiss(condition) for condition in fleet["amiss"]]
+    lines += seen["errors"]
     if seen["dry_run"]:
-        console.print("dry run: nothing is written")
+        lines.append("dry run: nothing is written")
+    return "\n".join(lines)
 
 
-_COLUMNS = (
-    ("FLEET", False),
-    ("STATE", False),
-    ("READY", True),
-    ("ARRIVING", True),
-    ("CARRIED", True),
-    ("TTFT", True),
-    ("TPOT", True),
-    ("COST", True),
-    ("LAST", False),
-)
+_HEADINGS = ("FLEET", "READY", "ARRIVING", "CARRIED", "TTFT", "TPOT", "COST")
 
 
-def _row(fleet: dict[str, Any]) -> list[str]:
+def _row(fleet: dict[str, Any]) -> tuple[str, ...]:
     f = fleet["figures"]
     shown = [UNKNOWN if f[name] is None else str(f[name]) for name in ("ready", "desired")]
-    return [
+    return (
         fleet["fleet"],
-        fleet["state"]["sentence"],
         "/".join(shown),
         number(f["arrival_rps"], "/s"),
         number(f["capacity_rps"], "/s"),
         percent(f["ttft_within_ratio"]),
         percent(f["tpot_within_ratio"]),
         number(f["cost_per_hour"], "/h", 2),
-        f"{fleet['action']} ({fleet['reason']})",
-    ]
+    )
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    """The name to the left, numbers to the right."""
+    cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+    return "  ".join([row[0].ljust(widths[0]), *cells])
+
+
+def _amiss(condition: dict[str, Any]) -> str:
+    what = f"{condition['type']} is {condition['status']} since {instant(condition['since'])}"
+    return f"  ! {what} ({condition['reason']}): {condition['message']}"

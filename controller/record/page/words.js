@@ -12,9 +12,10 @@ export const count = (value) => (known(value) ? String(Math.round(value)) : UNKN
 export const percent = (ratio) =>
   known(ratio) ? `${(Math.floor(ratio * 1000 + 1e-9) / 10).toFixed(1)} %` : UNKNOWN;
 
-export const target = (ratio) => `${Number((ratio * 100).toFixed(3))} %`;
+export const target = (ratio) => `${Number((ratio * 100).toFixed(3))}\u00a0%`;
 
-export const threshold = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toFixed(3))} ms` : `${seconds} s`);
+export const threshold = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toFixed(3))}\u00a0ms`
+  : `${seconds}\u00a0s`);
 
 export function clock(at, seconds = true) {
   const parts = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };

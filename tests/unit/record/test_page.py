@@ -82,7 +82,7 @@ def percent(ratio: float) -> str:
 
 
 def tile(page: Page, name: str) -> str:
-    return page.locator(f"#tile-{name}").inner_text().replace("\n", " ")
+    return page.locator(f"#tile-{name}").inner_text().replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_values_on_the_page_are_those_of_the_api(stack: Stack, browser: Browser) -> None:
