@@ -76,6 +76,8 @@ class SavedIntents:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._saved: frozenset[ScaleWrite] = frozenset()
+        self._refusing = False
+        """Whether the store refused the last save."""
 
     def load(self) -> Mapping[str, FleetMemory]:
         """What the store has. Raises PermanentError as it does."""
@@ -83,10 +85,17 @@ class SavedIntents:
 
     def save(self, memories: Mapping[str, FleetMemory]) -> None:
         """Save, then remember the orders in it. Raises TransientError as the store does; then no order is saved."""
-        self._saved = frozenset()
+        self._saved, self._refusing = frozenset(), True
         self._store.save(memories)
+        self._refusing = False
         self._saved = frozenset(write for memory in memories.values() for write in memory.intent)
 
     def unsaved(self, write: ScaleWrite) -> str | None:
-        """Objects to an order that would be forgotten by a crash."""
-        return None if write in self._saved else f"the order for {write.fleet}/{write.variant} was not saved before"
+        """Objects to an order that would be forgotten by a crash.
+
+        While the store refuses to save, growth passes: it is absolute and planned again from live state, so nothing
+        is lost with it, and a full disk must not keep a fleet from its capacity. Reductions wait.
+        """
+        if write in self._saved or (self._refusing and write.replicas > write.current):
+            return None
+        return f"the order for {write.fleet}/{write.variant} was not saved before"

@@ -126,15 +126,17 @@ def test_an_order_that_differs_from_the_saved_one_is_refused(cluster: FakeCluste
     assert Gate(cluster, [intents.unsaved]).scale(replace(ORDER, replicas=9)).status is OutcomeStatus.REFUSED
 
 
-def test_on_a_full_disk_nothing_is_written(cluster: FakeCluster) -> None:
+def test_on_a_full_disk_reductions_wait_and_growth_passes(cluster: FakeCluster) -> None:
     store = MemoryInMemory()
     intents = SavedIntents(store)
     intents.save(memory_with(ORDER))
     store.full = True
     with pytest.raises(TransientError):
         intents.save(memory_with(ORDER))
+    gate = Gate(cluster, [intents.unsaved])
 
-    assert Gate(cluster, [intents.unsaved]).scale(ORDER).status is OutcomeStatus.REFUSED
+    assert gate.scale(replace(ORDER, replicas=0)).status is OutcomeStatus.REFUSED
+    assert gate.scale(ORDER).status is OutcomeStatus.APPLIED
 
 
 def test_an_order_from_before_a_crash_is_not_sent_again(cluster: FakeCluster) -> None:
