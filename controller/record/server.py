@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -11,11 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from controller.errors import UsageError
 from controller.record.board import StatusBoard
 from controller.record.facts import DaemonFacts
 from controller.record.router import Answer, Router, problem
 
+_log = structlog.get_logger("governor")
 _REQUEST_TIMEOUT_S = 10.0
 _THREADS_MAX = 32
 _HEADERS = {
@@ -99,7 +103,9 @@ class _BoundedServer(ThreadingHTTPServer):
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event."""
+        """A client that went away is no event; anything else is a defect."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            _log.exception("request failed: defect")
 
 
 def _handler(router: Router) -> type[BaseHTTPRequestHandler]:
