@@ -102,10 +102,10 @@ class _BoundedServer(ThreadingHTTPServer):
         finally:
             self._slots.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
         """A client that went away is no event; anything else is a defect."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            _log.exception("request failed: defect")
+            _log.exception("request failed: defect", client=str(client_address))
 
 
 def _handler(router: Router) -> type[BaseHTTPRequestHandler]:
