@@ -22,7 +22,7 @@ def fleet(name: str, *variants: str, model: str = "", namespace: str = NAMESPACE
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "modelName": model or name,
-                "host": "vllm",
+                "host": name,
                 "variants": [
                     {
                         "name": variant,

@@ -102,7 +102,7 @@ def test_replicas_without_address_or_without_a_process_are_not_scraped(signals: 
         ("{namespace}/{fleet}/{subset}", {"llm/chat/v1", "llm/chat/v2"}),
         (
             "outbound|8000|{subset}|{host}.{namespace}.svc.cluster.local",
-            {f"outbound|8000|{subset}|vllm.llm.svc.cluster.local" for subset in ("v1", "v2")},
+            {f"outbound|8000|{subset}|chat.llm.svc.cluster.local" for subset in ("v1", "v2")},
         ),
     ],
     ids=["local stack", "istio"],
