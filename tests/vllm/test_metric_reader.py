@@ -12,7 +12,7 @@ from engine.metrics import ROWS, family_markers, family_of, sample_names
 from engine.real.install import VLLM_VERSION
 from tests.vllm.servers import MODEL, Server
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
 
 VERSION = tuple(int(part) for part in VLLM_VERSION.split("."))
 MAX_MODEL_LEN = 1024

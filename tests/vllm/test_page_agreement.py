@@ -10,7 +10,7 @@ import yaml
 from tests.vllm.page_shape import differences, page_shape
 from tests.vllm.servers import Server
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
 
 LISTED = Path(__file__).with_name("page_differences.yaml")
 

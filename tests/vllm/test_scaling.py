@@ -111,7 +111,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_it_goes_from_one_replica_to_two_and_back(run: Run) -> None:
     writes = [(write["before"], write["after"]) for write in run.report["writes"]]
-    assert writes == [(1, 2), (2, 1)], run.report["writes"]
+    assert writes == [(1, 2), (2, 1)], "\n".join(write["sentence"] for write in run.report["writes"])
     assert run.report["replicas"] == {"start": 1, "max": 2, "end": 1}
 
 
@@ -129,7 +129,7 @@ def test_the_engines_are_real_and_both_answered(run: Run) -> None:
 
 
 def test_the_second_replica_really_adds(run: Run) -> None:
-    assert run.report["recovered"] is True, run.report
+    assert run.report["recovered"] is True, json.dumps(run.report, indent=1)
 
 
 def test_no_process_outlives_the_run(run: Run) -> None:

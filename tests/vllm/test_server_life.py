@@ -13,7 +13,7 @@ import pytest
 from engine.real.launcher import RealLauncher
 from tests.vllm.servers import served
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
 
 
 def _ended(processes: list[psutil.Process], within_s: float) -> bool:
