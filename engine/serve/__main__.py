@@ -7,6 +7,7 @@ import errno
 import signal
 import socket
 import sys
+from dataclasses import replace
 
 import uvloop
 from aiohttp import web
@@ -34,12 +35,19 @@ def main() -> None:
     """Run until a signal or the lifeline ends it. Exit code 2 for a user's mistake."""
     try:
         options = parse(sys.argv[1:])
-        profile = load_profile(options.profile)
+        profile = with_seats(load_profile(options.profile), options.max_num_seqs)
         with bind(options.host, options.port) as listener:
             uvloop.run(serve(options, profile, listener))
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
+
+
+def with_seats(profile: Profile, max_num_seqs: int | None) -> Profile:
+    """The profile with another limit of requests that run at once, where one is given."""
+    if max_num_seqs is None:
+        return profile
+    return replace(profile, limits=replace(profile.limits, max_num_seqs=max_num_seqs))
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -35,6 +35,8 @@ class ServeOptions:
     cold_start_s: float | None = None
     """None: drawn from the profile's stages."""
     prefix_hit_ratio: float = 0.0
+    max_num_seqs: int | None = None
+    """None: the profile's."""
     never_ready: bool = False
     faults: bool = False
     stdin_lifeline: bool = False
@@ -50,6 +52,8 @@ def parse(argv: Sequence[str]) -> ServeOptions:
         raise UsageError(f"--cold-start {options.cold_start_s:g} must be between 0 and 86400 seconds.")
     if not 0 <= options.prefix_hit_ratio <= 1:
         raise UsageError(f"--prefix-hit-ratio {options.prefix_hit_ratio:g} must be between 0 and 1.")
+    if options.max_num_seqs is not None and options.max_num_seqs < 1:
+        raise UsageError(f"--max-num-seqs {options.max_num_seqs} must be at least 1.")
     return options
 
 
@@ -81,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATIO",
         help="share of every prompt found in the prefix cache (default: %(default)s)",
     )
+    add("--max-num-seqs", type=int, metavar="N", help="requests that run at once, as vLLM's (default: the profile's)")
     add("--never-ready", action="store_true", help="stay in the cold start for ever (for tests)")
     add("--faults", action="store_true", help="take orders to misbehave on POST /faults, from loopback (for tests)")
     add("--stdin-lifeline", action="store_true", help="end when standard input closes, so that no server is orphaned")

@@ -95,8 +95,17 @@ def test_sigterm_aborts_what_runs(profile: Path) -> None:
         (["--host", "203.0.113.1", "--port", "0"], "Cannot listen on 203.0.113.1:0"),
         (["--cold-start", "-1"], "--cold-start -1 must be between"),
         (["--prefix-hit-ratio", "2"], "--prefix-hit-ratio 2 must be between"),
+        (["--max-num-seqs", "0"], "--max-num-seqs 0 must be at least 1"),
     ],
-    ids=["unknown profile", "missing file", "bad port", "foreign address", "negative cold start", "bad ratio"],
+    ids=[
+        "unknown profile",
+        "missing file",
+        "bad port",
+        "foreign address",
+        "negative cold start",
+        "bad ratio",
+        "no seat",
+    ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], words: str) -> None:
     ended = run(*arguments)
@@ -111,6 +120,14 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert all(words in text for words in ("examples:", "--stdin-lifeline", "curl -s", "drain before"))
+
+
+@pytest.mark.parametrize(("arguments", "queues"), [((), False), (("--max-num-seqs", "2"), True)], ids=["many", "two"])
+def test_a_request_that_finds_no_seat_waits_for_one(*, arguments: tuple[str, ...], queues: bool) -> None:
+    with start("--cold-start", "0", *arguments) as server:
+        server.post("/v1/completions", {"prompt": [[1] * 8] * 3, "max_tokens": 20, "ignore_eos": True})
+        waited_s = server.metric("vllm:request_queue_time_seconds_sum")
+    assert (waited_s > 0.25) is queues
 
 
 def test_the_clock_of_the_engine_keeps_up_with_the_machines() -> None:
