@@ -15,7 +15,7 @@ from typing import Self
 
 import requests
 
-from controller.errors import PermanentError
+from controller.errors import UsageError
 from controller.model.fleet import Fleet
 from controller.model.snapshot import Replica, ReplicaPhase, ScaleTarget
 from controller.observe.assemble import Rules, assemble
@@ -31,6 +31,10 @@ from engine.metrics import ENVOY_NONE_HEALTHY, PREFIX
 SOURCE = "scrape"
 MOST_REPLICAS = 50
 """So many can be scraped by the daemon itself: 50 pages of 500 lines a second or two are a tenth of a core."""
+_TOO_MANY = (
+    f"{{}} replicas have pages, and the daemon scrapes {MOST_REPLICAS} of them: "
+    "give it a Prometheus that scrapes them all (setting prometheus_url)"
+)
 MAX_PAGE_BYTES = 8 * 2**20
 _SCRAPED = (ReplicaPhase.READY, ReplicaPhase.DRAINING, ReplicaPhase.STARTING)
 _ACCEPT = {"Accept": "text/plain;version=0.0.4"}
@@ -137,15 +141,19 @@ class ScrapeSignals:
     def read(self, fleets: Sequence[Fleet], targets: Mapping[VariantKey, ScaleTarget]) -> Mapping[str, FleetSignals]:
         """Signals of all fleets from what has been scraped so far; waits for nothing.
 
-        Raises PermanentError if more replicas are ready than can be scraped directly.
+        Of more than MOST_REPLICAS the rest is not scraped: what is missing makes readings Stale, and is said.
         """
         self._edges = frozenset(
             threshold
             for fleet in fleets
             for threshold in (fleet.spec.objectives.ttft.threshold, fleet.spec.objectives.tpot.threshold)
         )
-        self._follow(_wanted(fleets, targets))
-        return assemble(fleets, targets, self._look(time.monotonic()), self._rules)
+        wanted = _wanted(fleets, targets)
+        self._follow(wanted[:MOST_REPLICAS])
+        seen = self._look(time.monotonic())
+        if len(wanted) > MOST_REPLICAS:
+            seen.warnings = (_TOO_MANY.format(len(wanted)), *seen.warnings)
+        return assemble(fleets, targets, seen, self._rules)
 
     def pressure(self, fleets: Sequence[Fleet]) -> Mapping[str, float]:
         """Running + waiting by fleet, from the newest scrapes. Fleets that nobody reports on are missing."""
@@ -225,21 +233,25 @@ class ScrapeSignals:
         )
 
 
+def check_reach(fleets: Sequence[Fleet]) -> None:
+    """Refuse fleets that may outgrow direct scraping. Raises UsageError with the remedy."""
+    most = sum(variant.replicas.max for fleet in fleets for variant in fleet.spec.variants)
+    if most > MOST_REPLICAS:
+        raise UsageError(
+            f"the fleets may grow to {most} replicas (the sum of replicas.max), and the daemon scrapes at most "
+            f"{MOST_REPLICAS} itself: give it a Prometheus (setting prometheus_url), or lower the bounds"
+        )
+
+
 def _wanted(fleets: Sequence[Fleet], targets: Mapping[VariantKey, ScaleTarget]) -> list[Which]:
-    """Which replicas to scrape, at most MOST_REPLICAS, ready ones first. Raises PermanentError for more ready ones."""
+    """Every replica that may have a page, ready ones first."""
     found: list[tuple[int, Which]] = []
     for fleet in fleets:
         for variant in fleet.spec.variants:
             target = targets.get((fleet.key, variant.name))
             key = (fleet.metadata.namespace, fleet.spec.model_name, variant.name)
             found += [(_SCRAPED.index(r.phase), (key, r.name, r.address)) for r in _reachable(target)]
-    ready = sum(1 for rank, _ in found if rank == 0)
-    if ready > MOST_REPLICAS:
-        raise PermanentError(
-            f"{ready} replicas are ready, and the daemon scrapes at most {MOST_REPLICAS} itself: "
-            "give it a Prometheus that scrapes them (setting prometheus_url)"
-        )
-    return [which for _, which in sorted(found)[:MOST_REPLICAS]]
+    return [which for _, which in sorted(found)]
 
 
 def _reachable(target: ScaleTarget | None) -> Sequence[Replica]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.errors import PermanentError, UsageError
+from controller.errors import UsageError
 from controller.model.snapshot import Freshness, Replica, ReplicaPhase, ScaleTarget
 from controller.observe.proxy_clusters import proxy_clusters
-from controller.observe.scrape import MOST_REPLICAS, ScrapeSignals
+from controller.observe.scrape import MOST_REPLICAS, ScrapeSignals, check_reach
 from tests.contract.observe.builders import fleet, target
 from tests.contract.observe.vllm_pages import PageServer, engine_server
 
@@ -80,10 +80,22 @@ def test_a_page_that_cannot_be_read_is_said_to_be_so(signals: ScrapeSignals) -> 
         assert warnings == ("replica pod-0 of v1: unreadable line '<html>'",)
 
 
-def test_more_ready_replicas_than_can_be_scraped_are_refused_with_the_remedy(signals: ScrapeSignals) -> None:
-    many = target(*("127.0.0.1:9",) * (MOST_REPLICAS + 1))
-    with pytest.raises(PermanentError, match=r"51 replicas are ready.*at most 50.*prometheus_url"):
-        signals.read(FLEETS, {KEY: many})
+def test_of_more_replicas_than_can_be_scraped_the_rest_is_missing_and_the_remedy_is_said(
+    signals: ScrapeSignals, server: PageServer
+) -> None:
+    many = target(*(server.address,) * (MOST_REPLICAS + 1))
+    assert until_running(signals, many, 6.0 * MOST_REPLICAS)
+    seen = signals.read(FLEETS, {KEY: many})["llm/chat"]
+    assert seen.inflight.freshness is Freshness.STALE
+    assert seen.inflight.detail == "50 of 51 ready replicas report"
+    assert seen.warnings[0].startswith("51 replicas have pages")
+    assert "prometheus_url" in seen.warnings[0]
+
+
+def test_fleets_that_may_outgrow_scraping_are_refused_at_the_start_with_the_remedy() -> None:
+    check_reach([fleet("chat", *(f"v{at}" for at in range(5)))])
+    with pytest.raises(UsageError, match=r"may grow to 60 replicas.*at most 50.*prometheus_url"):
+        check_reach([fleet("chat", *(f"v{at}" for at in range(6)))])
 
 
 def test_replicas_without_address_or_without_a_process_are_not_scraped(signals: ScrapeSignals) -> None:
