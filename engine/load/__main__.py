@@ -30,7 +30,7 @@ examples:
     python -m engine.load --target http://127.0.0.1:8080 --scenario step --results step.jsonl
   a recorded hour at 6 requests/s for five minutes (Azure CSV or Mooncake JSONL, plain or .gz):
     python -m engine.load --target http://127.0.0.1:8080 --trace conv.csv.gz --rate 6 --duration 300 \\
-        --model meta-llama/Meta-Llama-3.1-8B-Instruct --max-model-len 8192 --results replay.jsonl
+        --model meta-llama/Meta-Llama-3.1-8B-Instruct --results replay.jsonl
 
 Arrivals never wait for answers, and TTFT counts from the scheduled arrival. Standard output carries one JSON object a
 second; the results file one line for each request. Ends by itself when all is answered; SIGTERM and SIGINT end it at
@@ -59,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", metavar="N", type=int, help="seed of arrivals and lengths (default: the scenario's, else 1)")
     add("--model", metavar="NAME", help="model to ask for (default: the scenario's)")
-    add("--max-model-len", metavar="N", type=int, help="shorten requests that do not fit this context")
+    add(
+        "--max-model-len",
+        metavar="N",
+        type=int,
+        help="shorten requests that do not fit (default for --trace: the server's context)",
+    )
     add("--prompt", choices=("words", "ids"), default="words", help="how prompts are written (ids: exact, heavier)")
     add("--stdin-lifeline", action="store_true", help="end when standard input closes: no orphan outlives its parent")
     return parser
@@ -103,12 +108,16 @@ def _settings(
             "answer_timeout_s": scenario.stack.answer_timeout,
         }
     )
+    target = Target.parse(options.target)
+    limit = options.max_model_len
+    if limit is None and options.trace is not None:
+        limit = target.max_model_len(model)
     return LoadSettings(
-        target=Target.parse(options.target),
+        target=target,
         model=model,
         objectives=scenario.objectives if scenario else JudgedObjectives(),
         duration_s=duration_s,
-        max_model_len=options.max_model_len,
+        max_model_len=limit,
         prompt_form=options.prompt,
         source=str(options.trace or options.scenario),
         seed=seed,

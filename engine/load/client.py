@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -36,6 +38,22 @@ class Target:
         if parts.scheme != "http" or not parts.hostname:
             raise UsageError(f"target {url!r}: not a plain HTTP address; write http://HOST:PORT")
         return Target(parts.hostname, port, parts.path.rstrip("/") + "/v1/completions")
+
+    def max_model_len(self, model: str) -> int | None:
+        """The context that the server says the model has at `/v1/models`, as vLLM does; None if it does not say.
+
+        Blocks for at most 5 s a network operation.
+        """
+        connection = HTTPConnection(self.host, self.port, timeout=CONNECT_TIMEOUT_S)
+        try:
+            connection.request("GET", self.path.removesuffix("completions") + "models")
+            models = json.loads(connection.getresponse().read(_KEPT_BYTES * 16))["data"]
+            limit = next(entry["max_model_len"] for entry in models if entry["id"] == model)
+        except (OSError, HTTPException, ValueError, LookupError, TypeError, StopIteration):
+            return None
+        finally:
+            connection.close()
+        return limit if isinstance(limit, int) and limit > 1 else None
 
     def request(self, body: bytes) -> bytes:
         """The whole POST as bytes."""

@@ -81,9 +81,9 @@ async def plain(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def served(handler: Handler) -> AsyncIterator[str]:
+async def served(handler: Handler, method: str = "POST", path: str = "/v1/completions") -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_post("/v1/completions", handler)
+    app.router.add_route(method, path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -237,6 +237,31 @@ def test_requests_that_do_not_fit_the_context_are_shortened_and_counted() -> Non
     assert asked == [(10, 6), (10, 50), (94, 6)]
     assert run.end is not None
     assert run.end.clipped == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit"),
+    [
+        pytest.param(
+            {"data": [{"id": "other", "max_model_len": 1}, {"id": "m", "max_model_len": 4096}]}, 4096, id="said"
+        ),
+        pytest.param({"data": [{"id": "m"}]}, None, id="not said"),
+        pytest.param(["nonsense"], None, id="nonsense"),
+    ],
+)
+def test_the_context_is_asked_of_the_server(answer: object, limit: int | None) -> None:
+    async def go() -> int | None:
+        async def models(request: web.Request) -> web.StreamResponse:
+            return web.json_response(answer)
+
+        async with served(models, "GET", "/v1/models") as url:
+            return await asyncio.to_thread(Target.parse(url).max_model_len, "m")
+
+    assert asyncio.run(go()) == limit
+
+
+def test_a_server_that_is_not_there_has_no_context_to_say() -> None:
+    assert Target("127.0.0.1", 1, "/v1/completions").max_model_len("m") is None
 
 
 @pytest.mark.parametrize("form", ["words", "ids"])
