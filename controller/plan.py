@@ -8,25 +8,24 @@ machine, which is what lets the journal replay every decision bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.decide import override, slo, standing, thresholds
 from controller.decide.proposal import Proposal, Question, text_of
+from controller.estimate.continuity import resumed
+from controller.estimate.demand import IDLE_RPS
 from controller.estimate.world import World, estimate
 from controller.guard.base import Guard, GuardContext
 from controller.guard.chain import GUARDS, restrain
 from controller.model.bounds import effective_bounds
-from controller.model.conditions import condition, settled
 from controller.model.decision import Action, Counts, Decision, Reason, ScaleWrite, Step
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory, Recommendation
 from controller.model.plan import Plan
 from controller.model.snapshot import ReplicaPhase, ScaleTarget, Snapshot
 from engine.profile import Profile
-
-_IDLE_RPS = 1e-3
-"""Below one request in a quarter of an hour, demand counts as none."""
 
 
 def plan(
@@ -37,26 +36,26 @@ def plan(
     priors: Mapping[str, Profile],
     guards: tuple[Guard, ...] = GUARDS,
 ) -> Plan:
-    """Decide one cycle. `priors` has the capacity profile of every variant; `now` is the snapshot's time.
+    """Decide one cycle. `priors` has the capacity profile of every variant; `now` is the instant decided for.
 
     Raises KeyError where a variant has no profile: priors are settled before the loop starts.
     """
-    memory = _confirmed(replace(memory, started_at=now if memory.started_at is None else memory.started_at), snapshot)
-    world, memory = estimate(snapshot, memory, fleet, priors)
-    current = tuple(
-        (v.name, target.desired if (target := _target(snapshot, v.name)) is not None else 0)
-        for v in fleet.spec.variants
-    )
+    if snapshot.at != now:
+        snapshot = replace(snapshot, at=now)
+    world, memory = estimate(snapshot, resumed(memory, snapshot), fleet, priors)
+    subsets = [v.subset for v in fleet.spec.variants]
     question = Question(
         snapshot=snapshot,
         memory=_noticed(memory, world, snapshot),
         fleet=fleet,
         world=world,
-        current=current,
+        current=tuple(
+            (v.name, target.desired) for v in fleet.spec.variants if (target := _target(snapshot, v.name)) is not None
+        ),
         bounds={v.name: effective_bounds(fleet, v.name, snapshot.active_schedules) for v in fleet.spec.variants},
-        stable=memory.stable or fleet.spec.variants[0].subset,
+        stable=memory.stable if memory.stable in subsets else subsets[0],
     )
-    if any(_target(snapshot, v.name) is None for v in fleet.spec.variants):
+    if len(question.current) < len(subsets):
         return _unreadable(question)
     return _decided(question, guards)
 
@@ -71,26 +70,32 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         world=question.world,
         current=question.current,
         bounds=question.bounds,
+        serving=tuple(question.serving()),
         overridden=overridden,
     )
     final, held = restrain(context, proposal.counts, guards)
-    reason = held[-1].reason if held else proposal.reason
+    steps = (*proposal.steps, *held)
     decision = Decision(
         fleet=question.fleet.key,
         at=question.snapshot.at,
         action=_action(question.current, final),
         before=question.current,
         after=final,
-        reason=reason,
-        sentence=_sentence(question, final, (*proposal.steps, *held)),
-        steps=(*proposal.steps, *held),
-        rejected=proposal.rejected,
-        counterfactuals=proposal.counterfactuals,
+        reason=_binding(steps).reason,
+        sentence=_sentence(question, final, steps),
+        steps=steps,
+        rejected=tuple(a for a in proposal.rejected if a.replicas != final),
+        counterfactuals=proposal.what_if(final, lambda counts: restrain(context, counts, guards)[0]),
         conditions=standing.conditions(question, proposal, final, held),
         estimates=_estimates(question),
     )
     writes = _writes(question, final)
     return Plan(decision, writes, _remembered(question, proposal, decision, writes))
+
+
+def _binding(steps: tuple[Step, ...]) -> Step:
+    """The last step that changed the number; where none did, the last that looked."""
+    return next((s for s in reversed(steps) if s.before != s.after), steps[-1])
 
 
 def _propose(question: Question, *, overridden: bool) -> Proposal:
@@ -106,31 +111,13 @@ def _target(snapshot: Snapshot, name: str) -> ScaleTarget | None:
     return state.target if state is not None else None
 
 
-def _confirmed(memory: FleetMemory, snapshot: Snapshot) -> FleetMemory:
-    """Turn the last intent into history if the live objects show it, else forget it: live state is the truth."""
-    if not memory.intent or memory.intent_at is None:
-        return memory
-    up = down = False
-    for write in memory.intent:
-        target = _target(snapshot, write.variant)
-        if target is not None and target.desired == write.replicas:
-            up, down = up or write.replicas > write.current, down or write.replicas < write.current
-    return replace(
-        memory,
-        last_up_at=memory.intent_at if up else memory.last_up_at,
-        last_down_at=memory.intent_at if down else memory.last_down_at,
-        intent=(),
-        intent_at=None,
-    )
-
-
 def _noticed(memory: FleetMemory, world: World, snapshot: Snapshot) -> FleetMemory:
     """When demand was last seen, or could not be ruled out."""
     demand = world.demand
     quiet = (
         world.evidence.complete
         and demand is not None
-        and demand.arrival_rps < _IDLE_RPS
+        and demand.arrival_rps < IDLE_RPS
         and demand.running + demand.waiting <= 0
     )
     return replace(
@@ -165,7 +152,7 @@ def _estimates(question: Question) -> tuple[tuple[str, float | None], ...]:
         pairs.append((f"capacity_rps.{name}", capacity.rps))
         pairs.append((f"capacity_uncertainty_ratio.{name}", capacity.uncertainty_ratio))
         pairs.append((f"cold_start_p90_s.{name}", world.cold_starts[name].p90_s))
-    return tuple(pairs)
+    return tuple((name, value if value is not None and math.isfinite(value) else None) for name, value in pairs)
 
 
 def _writes(question: Question, final: Counts) -> tuple[ScaleWrite, ...]:
@@ -181,9 +168,10 @@ def _writes(question: Question, final: Counts) -> tuple[ScaleWrite, ...]:
 
 
 def _victims(question: Question, name: str, target: ScaleTarget, leaving: int) -> tuple[str, ...]:
-    """Who leaves first: given-up and failed replicas, those still starting (newest first), then the least loaded."""
-    if leaving <= 0 or not target.chooses_victims:
-        return ()
+    """Who leaves first: given-up and failed replicas, those still starting (newest first), then the least loaded.
+
+    Nobody where fewer are there than are wanted anyway; a load that is not known may be any.
+    """
     given_up = question.world.given_up.get(name, ())
     order = {ReplicaPhase.FAILED: 0, ReplicaPhase.PENDING: 1, ReplicaPhase.STARTING: 2, ReplicaPhase.READY: 3}
     candidates = [r for r in target.replicas if r.phase in order]
@@ -191,12 +179,13 @@ def _victims(question: Question, name: str, target: ScaleTarget, leaving: int) -
         key=lambda r: (
             r.name not in given_up,
             order[r.phase],
-            r.load if r.phase is ReplicaPhase.READY and r.load is not None else 0.0,
+            (math.inf if r.load is None else r.load) if r.phase is ReplicaPhase.READY else 0.0,
             -r.created_at,
             r.name,
         )
     )
-    return tuple(r.name for r in candidates[:leaving])
+    spare = min(leaving, len(candidates) - (target.desired - leaving))
+    return tuple(r.name for r in candidates[: max(0, spare)]) if target.chooses_victims else ()
 
 
 def _remembered(
@@ -228,11 +217,11 @@ def _compacted(history: tuple[Recommendation, ...], oldest: float) -> tuple[Reco
 
 
 def _unreadable(question: Question) -> Plan:
+    """Hold. Counts are of what could be read: no number stands in for a missing one."""
     at = question.snapshot.at
     lost = [v.name for v in question.fleet.spec.variants if _target(question.snapshot, v.name) is None]
     text = f"replicas of {', '.join(lost)} could not be read: nothing can be decided"
     step = Step("observe", question.current, question.current, Reason.UNREADABLE, text)
-    found = (condition("Ready", true=False, reason="Unreadable", message=text, at=at),)
     decision = Decision(
         fleet=question.fleet.key,
         at=at,
@@ -242,7 +231,7 @@ def _unreadable(question: Question) -> Plan:
         reason=Reason.UNREADABLE,
         sentence=f"hold: {text}",
         steps=(step,),
-        conditions=settled(found, question.memory.conditions),
+        conditions=standing.unreadable(question, text),
         estimates=_estimates(question),
     )
     return Plan(decision, (), replace(question.memory, conditions=decision.conditions))

@@ -1,18 +1,23 @@
-"""The cheapest mix of variants that carries a demand: exact search over flavours of one version.
+"""The cheapest mix of variants that carries a demand: search over flavours of one version by branch and bound.
 
 A mix pays for its replicas by the hour and for the starts it needs: a starting replica costs its cold start without
-serving, spread over the time that a replica is expected to be kept.
+serving, spread over the time that a replica is expected to be kept. Exact for every fleet in which fewer than
+`MOST_MIXES` have to be looked at (by far most); beyond, the best found.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 KEPT_S = 900.0
 """A started replica is expected to be kept this long: three default stabilisation windows."""
+MOST_MIXES = 20_000
+"""A few hundredths of a second."""
 _TOLERANCE = 1e-9
+_KEPT = 3
+"""The chosen mixture and two runners-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class Option:
     max: int
     current: int
     cold_start_s: float
+
+    def score(self, replicas: int) -> float:
+        """Price per hour of so many replicas, with the starts it takes."""
+        starts = max(0, replicas - self.current) * self.cold_start_s / KEPT_S
+        return (replicas + starts) * self.cost_per_hour
+
+    @property
+    def price(self) -> float:
+        """Cost of one request/s for an hour; endless for a variant that carries nothing."""
+        return self.cost_per_hour / self.rps if self.rps > _TOLERANCE else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,64 +65,102 @@ class Allocation:
 
 def mixture(options: Sequence[Option], counts: tuple[int, ...]) -> Mixture:
     """Capacity and price of some counts."""
-    cost = sum(n * o.cost_per_hour for n, o in zip(counts, options, strict=True))
-    starts = sum(
-        max(0, n - o.current) * o.cost_per_hour * o.cold_start_s / KEPT_S for n, o in zip(counts, options, strict=True)
+    pairs = list(zip(counts, options, strict=True))
+    return Mixture(
+        counts,
+        rps=sum(n * o.rps for n, o in pairs),
+        cost_per_hour=sum(n * o.cost_per_hour for n, o in pairs),
+        score=sum(o.score(n) for n, o in pairs),
     )
-    rps = sum(n * o.rps for n, o in zip(counts, options, strict=True))
-    return Mixture(counts, rps, cost, cost + starts)
 
 
 def allocate(options: Sequence[Option], required_rps: float, max_cost_per_hour: float | None) -> Allocation:
-    """The cheapest mixture with at least `required_rps`; the one with most capacity where none has so much.
+    """The cheapest mixture with at least `required_rps`; where none has so much, as much as bounds and budget give.
 
     `options` must not be empty. Bounds always hold; the minimum counts even where they cost more than the budget.
     """
     budget = math.inf if max_cost_per_hour is None else max_cost_per_hour
-    floor = mixture(options, tuple(o.min for o in options))
-    ceiling = mixture(options, tuple(o.max for o in options))
-    found = sorted(
-        (mixture(options, counts) for counts in _enough(options, required_rps)),
-        key=lambda m: (m.score, sum(m.counts), m.counts),
-    )
-    affordable = [m for m in found if m.cost_per_hour <= budget + _TOLERANCE]
+    affordable = _cheapest(options, required_rps, budget)
     if affordable:
-        return Allocation(affordable[0], "", tuple(affordable[1:3]))
+        return Allocation(affordable[0], "", tuple(affordable[1:]))
+    found = _cheapest(options, required_rps, math.inf) if math.isfinite(budget) else []
+    ceiling = mixture(options, tuple(o.max for o in options))
     if not found and ceiling.cost_per_hour <= budget:
         return Allocation(ceiling, "max", ())
-    return Allocation(_most_for(options, budget, floor), "budget" if found else "max and budget", tuple(found[:1]))
+    return Allocation(_most_for(options, budget), "budget" if found else "max and budget", tuple(found[:1]))
 
 
-def _enough(options: Sequence[Option], required_rps: float) -> Iterator[tuple[int, ...]]:
-    """Every minimal way to have `required_rps`: free choice of all counts but the last, which follows."""
-    head, *tail = options
-    if not tail:
-        need = _needed(required_rps, head)
-        if need is not None:
-            yield (need,)
-        return
-    for count in range(head.min, head.max + 1):
-        rest = required_rps - count * head.rps
-        for others in _enough(tail, rest):
-            yield (count, *others)
-        if rest <= sum(o.min * o.rps for o in tail):
-            return
+def _cheapest(options: Sequence[Option], required_rps: float, budget: float) -> list[Mixture]:
+    """The best mixtures that carry the demand inside the budget, best first; empty where there is none."""
+    order = sorted(range(len(options)), key=lambda i: (options[i].price, i))
+    search = _Search(tuple(options), tuple(order), budget)
+    search.visit((), required_rps, 0.0, 0.0)
+    return search.found
 
 
-def _needed(required_rps: float, option: Option) -> int | None:
-    if required_rps <= option.min * option.rps + _TOLERANCE:
-        return option.min
-    if option.rps <= 0:
-        return None
-    need = max(option.min, math.ceil(required_rps / option.rps - _TOLERANCE))
-    return need if need <= option.max else None
+@dataclass
+class _Search:
+    """Depth first over the options, best value first, from many replicas to few: good mixtures are found early."""
+
+    options: tuple[Option, ...]
+    order: tuple[int, ...]
+    budget: float
+    found: list[Mixture] = field(default_factory=list)
+    visited: int = 0
+
+    def visit(self, taken: tuple[int, ...], rest_rps: float, cost: float, score: float) -> None:
+        """Try every useful count of the next option; `rest_rps` is still to be carried."""
+        later = [self.options[i] for i in self.order[len(taken) + 1 :]]
+        option = self.options[self.order[len(taken)]]
+        floor_cost = sum(o.min * o.cost_per_hour for o in later)
+        for count in self._useful(option, rest_rps, last=not later):
+            rest = rest_rps - count * option.rps
+            if self.visited >= MOST_MIXES or rest > sum(o.max * o.rps for o in later) + _TOLERANCE:
+                return
+            self.visited += 1
+            spent, paid = cost + count * option.cost_per_hour, score + option.score(count)
+            if spent + floor_cost > self.budget + _TOLERANCE or paid + self._at_least(later, rest) > self._worst():
+                continue
+            if later:
+                self.visit((*taken, count), rest, spent, paid)
+            else:
+                self._keep((*taken, count))
+
+    def _useful(self, option: Option, rest_rps: float, *, last: bool) -> Sequence[int]:
+        """Counts from just enough for all of the rest downwards; of the last option exactly enough, or none."""
+        enough = option.min
+        if rest_rps > option.min * option.rps + _TOLERANCE:
+            enough = math.ceil(min(rest_rps / option.rps - _TOLERANCE, option.max + 1)) if option.rps > 0 else 10**6
+        if last:
+            return () if enough > option.max else (max(option.min, enough),)
+        return range(max(option.min, min(enough, option.max)), option.min - 1, -1)
+
+    def _at_least(self, later: Sequence[Option], rest_rps: float) -> float:
+        """A bound from below on the score of what the later options must add."""
+        if not later:
+            return 0.0
+        beyond = rest_rps - sum(o.min * o.rps for o in later)
+        price = min(o.price for o in later)
+        extra = beyond * price if beyond > _TOLERANCE and math.isfinite(price) else 0.0
+        return sum(o.min * o.cost_per_hour for o in later) + extra - _TOLERANCE * (1 + extra)
+
+    def _worst(self) -> float:
+        return self.found[-1].score if len(self.found) == _KEPT else math.inf
+
+    def _keep(self, taken: tuple[int, ...]) -> None:
+        counts = [0] * len(taken)
+        for place, count in zip(self.order, taken, strict=True):
+            counts[place] = count
+        self.found.append(mixture(self.options, tuple(counts)))
+        self.found.sort(key=lambda m: (m.score, sum(m.counts), m.counts))
+        del self.found[_KEPT:]
 
 
-def _most_for(options: Sequence[Option], budget: float, floor: Mixture) -> Mixture:
-    """As much capacity as the budget buys, best value first; never less than the minimum counts."""
-    counts = list(floor.counts)
-    left = budget - floor.cost_per_hour
-    for i in sorted(range(len(options)), key=lambda i: (options[i].cost_per_hour / max(options[i].rps, _TOLERANCE), i)):
+def _most_for(options: Sequence[Option], budget: float) -> Mixture:
+    """What the budget buys, best value first; never less than the minimum counts."""
+    counts = [o.min for o in options]
+    left = budget - sum(o.min * o.cost_per_hour for o in options)
+    for i in sorted(range(len(options)), key=lambda i: (options[i].price, i)):
         option = options[i]
         more = max(0, min(option.max - counts[i], int((left + _TOLERANCE) // option.cost_per_hour)))
         counts[i] += more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.decide.proposal import Proposal, Question, text_of, with_count
+from controller.decide.proposal import Proposal, Question, always, text_of, with_count
 from controller.model.decision import Reason, Step
 
 
@@ -17,10 +17,10 @@ def propose(question: Question) -> Proposal:
     override = question.fleet.spec.scaling.override
     counts = question.current
     if override is None:
-        return Proposal(counts, Reason.STEADY, ())
+        return Proposal(counts, (Step("override", counts, counts, Reason.STEADY, "no override is set"),))
     for name, replicas in override.replicas.items():
         counts = with_count(counts, name, replicas)
     until = override.until.isoformat(timespec="seconds")
     text = f"set by hand to {text_of(counts)} until {until}: {override.reason}"
     step = Step("override", question.current, counts, Reason.OVERRIDE, text)
-    return Proposal(counts, Reason.OVERRIDE, (step,), counterfactuals=(f"the policy decides again at {until}",))
+    return Proposal(counts, (step,), what_if=always(f"the policy decides again at {until}"))

@@ -13,7 +13,8 @@ from controller.model.snapshot import VariantState
 
 _MIN_REQUESTS = 10.0
 """Fewer first tokens than this in a window say nothing about a ratio."""
-_WAITING_PER_REPLICA = 4.0
+WAITING_PER_REPLICA = 4.0
+"""More requests than this waiting at each ready replica are pressure whatever the model says."""
 
 
 def under_pressure(question: Question, counts: Counts) -> Step | None:
@@ -28,15 +29,16 @@ def under_pressure(question: Question, counts: Counts) -> Step | None:
     return None
 
 
-def _answer(question: Question, counts: Counts, state: VariantState, why: str) -> Step | None:
-    now = dict(question.current)[state.name]
-    floor = with_count(counts, state.name, max(dict(counts)[state.name], now))
+def _answer(question: Question, counts: Counts, state: VariantState, why: str) -> Step:
+    """Nothing shrinks meanwhile; one more as soon as nothing is on its way, where that is allowed."""
+    now = dict(question.current)
+    kept = tuple((name, max(replicas, now[name])) for name, replicas in counts)
     if _on_the_way(question, state):
-        text = f"{why}, but capacity is on its way or has just come: {text_of(floor)}"
-        return Step("pressure", counts, floor, Reason.IN_FLIGHT, text)
-    grown = with_count(counts, state.name, min(now + 1, question.bounds[state.name].max))
-    if grown == question.current:
-        return None
+        text = f"{why}, but capacity is on its way or has just come: {text_of(kept)}"
+        return Step("pressure", counts, kept, Reason.IN_FLIGHT, text)
+    if now[state.name] >= question.bounds[state.name].max:
+        return Step("pressure", counts, kept, Reason.PRESSURE, f"{why}, at the most replicas that are allowed")
+    grown = with_count(kept, state.name, now[state.name] + 1)
     return Step("pressure", counts, grown, Reason.PRESSURE, f"{why}: one more than the model asks for")
 
 
@@ -47,16 +49,18 @@ def _on_the_way(question: Question, state: VariantState) -> bool:
     if arriving(target, question.world.given_up.get(state.name, ())):
         return True
     settle_s = 1.5 * question.snapshot.window_s
-    return any(r.ready_at is not None and question.snapshot.at - r.ready_at < settle_s for r in target.replicas)
+    return any(r.ready_at is not None and question.snapshot.cluster_at - r.ready_at < settle_s for r in target.replicas)
 
 
 def _missed(question: Question, state: VariantState) -> str:
-    """What is missed, as a phrase; empty where nothing is."""
+    """What is missed, as a phrase; empty where nothing is, and where no replica count would help."""
     signals, objectives = state.signals, question.fleet.spec.objectives
     ready = state.target.ready if state.target is not None else 0
     waiting = signals.waiting.usable
-    if waiting is not None and ready and waiting > _WAITING_PER_REPLICA * ready:
+    if waiting is not None and ready and waiting > WAITING_PER_REPLICA * ready:
         return f"{waiting:.0f} requests wait at {ready} ready replicas of {state.name}"
+    if not question.world.capacities[state.name].attainable:
+        return ""
     first = (signals.first_token_rps.usable or 0.0) * question.snapshot.window_s
     ttft = signals.ttft_within_ratio.usable
     promise = objectives.ttft

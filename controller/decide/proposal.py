@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from controller.estimate.world import World
 from controller.model.bounds import EffectiveBounds
-from controller.model.decision import Alternative, Counts, Reason, Step
+from controller.model.decision import Alternative, Counts, Step
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import Snapshot
@@ -32,15 +32,28 @@ class Question:
         return [v.name for v in self.fleet.spec.variants if v.subset == self.stable]
 
 
+Restrained = Callable[[Counts], Counts]
+"""What the guards would leave of other counts."""
+WhatIf = Callable[[Counts, Restrained], tuple[str, ...]]
+"""What would have changed the final counts, given them and the guards: sentences that are true as they stand."""
+
+
+def always(*texts: str) -> WhatIf:
+    """A what-if that depends on nothing."""
+    return lambda _final, _restrained: texts
+
+
+_SILENT = always()
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The replicas that a policy wants, before guards, and why."""
+    """The replicas that a policy wants, before guards, and why: the steps, of which there is at least one."""
 
     counts: Counts
-    reason: Reason
     steps: tuple[Step, ...]
     rejected: tuple[Alternative, ...] = ()
-    counterfactuals: tuple[str, ...] = ()
+    what_if: WhatIf = _SILENT
     unattainable: str = ""
     """Why no replica count can meet the objective; empty where one can."""
     short: str = ""

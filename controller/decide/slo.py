@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from controller.decide import counterfactual
 from controller.decide.allocation import Allocation, Mixture, Option, allocate
 from controller.decide.pressure import under_pressure
-from controller.decide.proposal import Proposal, Question, text_of, with_count
+from controller.decide.proposal import Proposal, Question, always, text_of, with_count
 from controller.decide.sizing import left_over, required_rps, usable_rps
 from controller.estimate.demand import Demand
 from controller.model.decision import Alternative, Counts, Reason, Step
+
+_LEAST_RPS = 1e-3
+"""Stands for any demand at all: enough that one replica is needed."""
+
+_ON_REFUSAL = always("the first request refused at the proxy starts a replica")
 
 
 def propose(question: Question) -> Proposal:
@@ -23,23 +29,34 @@ def propose(question: Question) -> Proposal:
         return idle
     required = required_rps(question, demand)
     options = _options(question)
-    allocation = allocate(options, required, question.fleet.spec.scaling.max_cost_per_hour)
+    allocation = _allocated(question, options, required)
     counts = _spread(question, options, allocation.chosen)
     reason, message = _why(question, demand, required, allocation, counts)
     steps = [_demand_step(question, demand, required), Step("allocation", question.current, counts, reason, message)]
     pressed = under_pressure(question, counts)
     if pressed is not None:
         steps.append(pressed)
-        counts, reason = pressed.after, pressed.reason
+        counts = pressed.after
+
+    def wanted(rps: float) -> tuple[Counts, float]:
+        other = _allocated(question, options, rps)
+        return _spread(question, options, other.chosen), other.chosen.rps
+
     return Proposal(
         counts=counts,
-        reason=reason,
         steps=tuple(steps),
         rejected=_rejected(question, options, allocation, required),
-        counterfactuals=counterfactual.of_demand(question, demand, required, counts),
+        what_if=partial(counterfactual.of_demand, question, demand, wanted),
         unattainable=_unattainable(question),
         short=allocation.short,
     )
+
+
+def _allocated(question: Question, options: list[Option], required: float) -> Allocation:
+    """The mix for so much; at least one replica: the last one leaves by the idle rule alone."""
+    awake = sum(dict(question.current)[o.name] for o in options) > 0 or required > 0
+    least = _LEAST_RPS if awake and any(o.max for o in options) else 0.0
+    return allocate(options, max(required, least), question.fleet.spec.scaling.max_cost_per_hour)
 
 
 def _options(question: Question) -> list[Option]:
@@ -52,7 +69,7 @@ def _options(question: Question) -> list[Option]:
                 name=name,
                 rps=usable_rps(question, name),
                 cost_per_hour=variant.cost_per_hour,
-                min=max(bounds.min, 1 if len(question.serving()) == 1 else 0),
+                min=bounds.min,
                 max=bounds.max,
                 current=current[name],
                 cold_start_s=question.world.cold_starts[name].p90_s,
@@ -70,18 +87,19 @@ def _spread(question: Question, options: list[Option], chosen: Mixture) -> Count
 
 def _retry_given_up(question: Question, counts: Counts) -> Counts:
     """One replica more where some were given up: they are no capacity. One, or a broken image fills the cluster."""
-    for name, replicas in counts:
+    wanted = dict(counts)
+    for name in question.serving():
         state = question.snapshot.variant(name)
         lost = question.world.given_up.get(name, ())
-        if lost and state is not None and state.target is not None and replicas > state.target.ready:
-            counts = with_count(counts, name, min(replicas + 1, question.bounds[name].max))
+        if lost and state is not None and state.target is not None and wanted[name] > state.target.ready:
+            counts = with_count(counts, name, min(wanted[name] + 1, question.bounds[name].max))
     return counts
 
 
 def _blind(question: Question) -> Proposal:
     missing = "; ".join(question.world.evidence.missing[:3]) or "no reading allows an estimate of demand"
     step = Step("demand", question.current, question.current, Reason.BLIND, f"holding still: {missing}")
-    return Proposal(question.current, Reason.BLIND, (step,))
+    return Proposal(question.current, (step,))
 
 
 def _idle_or_wake(question: Question, demand: Demand) -> Proposal | None:
@@ -91,7 +109,7 @@ def _idle_or_wake(question: Question, demand: Demand) -> Proposal | None:
         return None
     present = sum(dict(question.current)[name] for name in serving)
     if present == 0:
-        return _asleep(question, demand, serving[0])
+        return _asleep(question, demand)
     since = question.memory.last_demand_at
     idle_s = question.snapshot.at - since if since is not None else 0.0
     if idle_s < question.fleet.spec.scaling.idle_after:
@@ -100,17 +118,15 @@ def _idle_or_wake(question: Question, demand: Demand) -> Proposal | None:
     for name in serving:
         counts = with_count(counts, name, 0)
     step = Step("idle", question.current, counts, Reason.IDLE, f"no demand for {idle_s:.0f} s: down to zero")
-    return Proposal(counts, Reason.IDLE, (step,), counterfactuals=("0 → 1 on the first request refused at the proxy",))
+    return Proposal(counts, (step,), what_if=_ON_REFUSAL)
 
 
-def _asleep(question: Question, demand: Demand, first: str) -> Proposal | None:
+def _asleep(question: Question, demand: Demand) -> Proposal | None:
     if demand.refused_rps > 0 or demand.arrival_rps > 0:
         return None
     text = "asleep at zero replicas, no request refused"
     step = Step("idle", question.current, question.current, Reason.IDLE, text)
-    return Proposal(
-        question.current, Reason.IDLE, (step,), counterfactuals=(f"{first} 0 → 1 on the first refused request",)
-    )
+    return Proposal(question.current, (step,), what_if=_ON_REFUSAL)
 
 
 def _demand_step(question: Question, demand: Demand, required: float) -> Step:
@@ -169,24 +185,32 @@ def _rejected(
     question: Question, options: list[Option], allocation: Allocation, required: float
 ) -> tuple[Alternative, ...]:
     chosen = allocation.chosen
+    limit = question.fleet.spec.scaling.max_cost_per_hour
     found = [
-        Alternative(_spread(question, options, m), m.cost_per_hour, f"costs {m.score - chosen.score:.2f}/h more")
+        Alternative(_spread(question, options, m), m.cost_per_hour, _dearer(m, chosen, limit))
         for m in allocation.runners_up
     ]
     if allocation.short:
         return tuple(found)
     for i, option in enumerate(options):
-        if chosen.counts[i] > option.min:
+        if chosen.counts[i] > option.min and chosen.rps - option.rps < required:
             fewer = tuple(n - (j == i) for j, n in enumerate(chosen.counts))
-            rps = chosen.rps - option.rps
-            text = f"carries {rps:.1f} requests/s of {required:.1f}"
+            text = f"carries {chosen.rps - option.rps:.1f} requests/s of {required:.1f}"
             cost = chosen.cost_per_hour - option.cost_per_hour
             found.append(Alternative(_counts(question, options, fewer), cost, text))
-    more = tuple(n + (j == 0) for j, n in enumerate(chosen.counts))
     head = options[0]
-    text = f"not needed: {math.fsum((chosen.rps, -required)):.1f} requests/s are spare already"
-    found.append(Alternative(_counts(question, options, more), chosen.cost_per_hour + head.cost_per_hour, text))
+    if chosen.counts[0] < head.max:
+        more = (chosen.counts[0] + 1, *chosen.counts[1:])
+        text = f"not needed: {math.fsum((chosen.rps, -required)):.1f} requests/s are spare already"
+        found.append(Alternative(_counts(question, options, more), chosen.cost_per_hour + head.cost_per_hour, text))
     return tuple(found)
+
+
+def _dearer(other: Mixture, chosen: Mixture, limit: float | None) -> str:
+    if limit is not None and other.cost_per_hour > limit:
+        return f"costs {other.cost_per_hour:.2f}/h, the budget is {limit:g}"
+    more = other.score - chosen.score
+    return f"costs {more:.2f}/h more" if more >= 0.005 else "costs no less, with as many replicas or more"
 
 
 def _counts(question: Question, options: list[Option], replicas: tuple[int, ...]) -> Counts:

@@ -24,6 +24,13 @@ def conditions(question: Question, proposal: Proposal, final: Counts, steps: tup
     return settled((*found, *_memory(question)), question.memory.conditions)
 
 
+def unreadable(question: Question, text: str) -> tuple[Condition, ...]:
+    """Not ready, as far as one can see; of everything else stands what was last known."""
+    old = question.memory.conditions
+    lost = condition("Ready", true=False, reason="Unreadable", message=text, at=question.snapshot.at)
+    return settled((lost, *(c for c in old if c.type != lost.type)), old)
+
+
 def _memory(question: Question) -> tuple[Condition, ...]:
     lost_at, at = question.memory.lost_at, question.snapshot.at
     if lost_at is None or at - lost_at > _LOST_SAID_S:

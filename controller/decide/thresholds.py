@@ -5,9 +5,13 @@ No model: the rule that operators know, on the same guards. The cool-down is a g
 
 from __future__ import annotations
 
-from controller.decide.proposal import Proposal, Question, with_count
+from functools import partial
+
+from controller.decide.counterfactual import change
+from controller.decide.proposal import Proposal, Question, Restrained, with_count
 from controller.estimate.demand import total
 from controller.model.decision import Counts, Reason, Step
+from controller.model.snapshot import VariantState
 
 _Inputs = tuple[tuple[str, float | None], ...]
 
@@ -26,14 +30,25 @@ def propose(question: Question) -> Proposal:
     if (gpu is not None and gpu > rule.gpu_up) or (queue is not None and queue > rule.queue_up):
         which = "GPU above" if gpu is not None and gpu > rule.gpu_up else "queue above"
         limit = f"{rule.gpu_up:.0%}" if which.startswith("GPU") else f"{rule.queue_up:g}"
-        counts = _moved(question, rule.step_up)
-        return _answer(question, counts, Reason.THRESHOLD_UP, f"{seen}: {which} {limit}", inputs)
+        return _answer(question, rule.step_up, Reason.THRESHOLD_UP, f"{seen}: {which} {limit}", inputs)
     if gpu is not None and queue is not None and gpu < rule.gpu_down and queue < rule.queue_down:
-        counts = _moved(question, -rule.step_down)
         text = f"{seen}: below {rule.gpu_down:.0%} and {rule.queue_down:g}"
-        return _answer(question, counts, Reason.THRESHOLD_DOWN, text, inputs)
+        unsure = _unsure(states)
+        if not unsure:
+            return _answer(question, -rule.step_down, Reason.THRESHOLD_DOWN, text, inputs)
+        return _answer(question, 0, Reason.NOT_FRESH, f"{text}, but {unsure}: no reduction on that", inputs)
     limits = f"up above {rule.gpu_up:.0%} or {rule.queue_up:g}, down below {rule.gpu_down:.0%} and {rule.queue_down:g}"
-    return _answer(question, question.current, Reason.STEADY, f"{seen}: between the limits ({limits})", inputs)
+    return _answer(question, 0, Reason.STEADY, f"{seen}: between the limits ({limits})", inputs)
+
+
+def _unsure(states: list[VariantState]) -> str:
+    """Which reading of a variant with ready replicas is not fresh, of those that a reduction rests on."""
+    for state in states:
+        if state.target is not None and state.target.ready:
+            for name, reading in (("GPU", state.signals.gpu_busy_ratio), ("queue", state.signals.waiting)):
+                if reading.fresh is None:
+                    return f"the {name} reading of {state.name} is {reading.freshness.value.lower()}"
+    return ""
 
 
 def _moved(question: Question, step: int) -> Counts:
@@ -47,24 +62,28 @@ def _moved(question: Question, step: int) -> Counts:
     return question.current
 
 
-def _answer(question: Question, counts: Counts, reason: Reason, text: str, inputs: _Inputs) -> Proposal:
+def _answer(question: Question, moved: int, reason: Reason, text: str, inputs: _Inputs) -> Proposal:
+    counts = _moved(question, moved)
     step = Step("thresholds", question.current, counts, reason, text, inputs)
     short = "max" if reason is Reason.THRESHOLD_UP and counts == question.current else ""
-    return Proposal(counts, reason, (step,), counterfactuals=_counterfactuals(question), short=short)
+    return Proposal(counts, (step,), what_if=partial(_what_if, question, moved), short=short)
 
 
-def _counterfactuals(question: Question) -> tuple[str, ...]:
-    rule, present = question.fleet.spec.scaling.thresholds, sum(r for _, r in question.current)
-    return (
-        f"{present} → {present + rule.step_up} if GPU > {rule.gpu_up:.0%} or queue > {rule.queue_up:g}",
-        f"{present} → {present - rule.step_down} if GPU < {rule.gpu_down:.0%} and queue < {rule.queue_down:g}",
-    )
+def _what_if(question: Question, moved: int, final: Counts, restrained: Restrained) -> tuple[str, ...]:
+    """What the rule would do on the other sides of its limits, as far as bounds and guards would let it."""
+    rule = question.fleet.spec.scaling.thresholds
+    over = f"GPU > {rule.gpu_up:.0%} or queue > {rule.queue_up:g}"
+    under = f"GPU < {rule.gpu_down:.0%} and queue < {rule.queue_down:g}"
+    between = f"neither {over} nor {under}"
+    sides = [(rule.step_up, over), (-rule.step_down, under), (0, between)]
+    outcomes = [(restrained(_moved(question, step)), when) for step, when in sides if step != moved]
+    return tuple(f"{change(final, after)} if {when}" for after, when in outcomes if after != final)
 
 
 def _blind(question: Question, inputs: _Inputs) -> Proposal:
     missing = "; ".join(question.world.evidence.missing[:3]) or "neither GPU utilisation nor queue length is known"
     step = Step("thresholds", question.current, question.current, Reason.BLIND, f"holding still: {missing}", inputs)
-    return Proposal(question.current, Reason.BLIND, (step,))
+    return Proposal(question.current, (step,))
 
 
 def _percent(ratio: float | None) -> str:

@@ -1,7 +1,7 @@
 """Capacity: how many requests/s one replica of a variant can carry inside the objectives, with today's token mix.
 
-The belief about the step law is sharpened by each window; capacity is taken at its lower confidence bound. The
-smallest of four limits binds: TPOT, TTFT, KV blocks, seats.
+The belief about the step law is sharpened by each fresh window (an old answer read again says nothing new); capacity is
+taken at its lower confidence bound. The smallest of four limits binds: TPOT, TTFT, KV blocks, seats.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Capacity:
 def observe_law(memory: VariantMemory, signals: VariantSignals, profile: Profile) -> VariantMemory:
     """Sharpen the belief by this window, where it says something."""
     belief = memory.law if memory.law is not None and memory.law.profile == profile.name else laws.prior(profile)
-    row, step_s = composition(signals, memory), signals.itl_mean_s.usable
+    row, step_s = composition(signals, memory), signals.itl_mean_s.fresh
     if row is None or step_s is None:
         return replace(memory, law=belief)
     return replace(memory, law=laws.updated(belief, row, step_s, profile))
@@ -65,8 +65,8 @@ def observe_law(memory: VariantMemory, signals: VariantSignals, profile: Profile
 
 def composition(signals: VariantSignals, memory: VariantMemory) -> laws.Row | None:
     """The mean step of the window as a row (1, P, A, B, K); None where nothing decoded or the mix is unknown."""
-    steps, decode = signals.steps_per_s.usable, signals.decode_tps.usable
-    prefill = signals.prefill_tps.usable
+    steps, decode = signals.steps_per_s.fresh, signals.decode_tps.fresh
+    prefill = signals.prefill_tps.fresh
     if not steps or not decode or prefill is None or memory.prompt_tokens is None or memory.output_tokens is None:
         return None
     mix = Mix(memory.prompt_tokens, memory.cached_tokens or 0.0, memory.output_tokens)
@@ -81,8 +81,8 @@ def observe_spreads(memory: VariantMemory, state: VariantState, fleet: Fleet, sn
     if not _steady(snapshot) or _unsettled(state, snapshot):
         return memory
     signals = state.signals
-    itl, finished = signals.itl_mean_s.usable, signals.finished_rps.usable
-    within = signals.tpot_within_ratio.usable
+    itl, finished = signals.itl_mean_s.fresh, signals.finished_rps.fresh
+    within = signals.tpot_within_ratio.fresh
     if itl is None or not finished or within is None or itl <= 0:
         return memory
     implied = _implied_spread(fleet.spec.objectives.tpot.threshold, itl, within, finished * snapshot.window_s)
@@ -91,7 +91,7 @@ def observe_spreads(memory: VariantMemory, state: VariantState, fleet: Fleet, sn
 
 
 def _steady(snapshot: Snapshot) -> bool:
-    now, before = snapshot.inflight.usable, snapshot.inflight_before.usable
+    now, before = snapshot.inflight.fresh, snapshot.inflight_before.fresh
     if now is None or before is None:
         return False
     return abs(now - before) <= _STEADY_RATIO * max(before, 1.0)
@@ -101,7 +101,7 @@ def _unsettled(state: VariantState, snapshot: Snapshot) -> bool:
     if state.target is None:
         return True
     settle_s = 2 * snapshot.window_s
-    return any(r.ready_at is None or snapshot.at - r.ready_at < settle_s for r in state.target.replicas)
+    return any(r.ready_at is None or snapshot.cluster_at - r.ready_at < settle_s for r in state.target.replicas)
 
 
 def _implied_spread(threshold_s: float, mean_s: float, within: float, count: float) -> tuple[float, bool]:
@@ -191,13 +191,13 @@ def observe_kv(memory: VariantMemory, signals: VariantSignals) -> VariantMemory:
     In hybrid-attention models blocks x block size is not the token capacity, so what running requests are seen to
     occupy wins as soon as a fifth of the cache is used.
     """
-    ratio, running, engines = signals.kv_usage_ratio.usable, signals.running.usable, signals.engines.usable
+    ratio, running, engines = signals.kv_usage_ratio.fresh, signals.running.fresh, signals.engines.fresh
     mix_known = memory.prompt_tokens is not None and memory.output_tokens is not None
     if ratio and ratio > 0.2 and running and engines and mix_known:
         context = (memory.prompt_tokens or 0.0) + (memory.cached_tokens or 0.0) + (memory.output_tokens or 0.0) / 2
         seen = running / engines * context / ratio
         old = memory.kv_tokens_per_ratio or seen
         return replace(memory, kv_tokens_per_ratio=old + 0.1 * (seen - old))
-    if memory.kv_tokens_per_ratio is None and signals.kv_capacity_tokens.usable:
-        return replace(memory, kv_tokens_per_ratio=signals.kv_capacity_tokens.usable)
+    if memory.kv_tokens_per_ratio is None and signals.kv_capacity_tokens.fresh:
+        return replace(memory, kv_tokens_per_ratio=signals.kv_capacity_tokens.fresh)
     return memory

@@ -21,10 +21,62 @@ _UPPER_Z = 1.645
 """Upper quantile (95 %) of what the demand may be, given the noise of counting."""
 _DISPERSION = 1.5
 """Variance of arrivals in a window against Poisson's: 1.2-2 in the Azure conversation trace at 10-60 s."""
+IDLE_RPS = 1e-3
+"""Below one request in a quarter of an hour, demand counts as none."""
 _MIX_REQUESTS = 400.0
 """Requests that the mean tokens of a request rest on: lengths scatter by 80 %, so that is a mean known to 4 %."""
 _MIX_MIN_WEIGHT = 0.01
 _TREND_MIN_POINTS = 6
+_TREND_MIN_S = 30.0
+"""Woken cycles are close together and their windows overlap: many points of a few seconds are no trend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """Requests/s to size for, where they come from, and whether the newest window is above the last minute's noise."""
+
+    rps: float
+    how: str
+    surge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last minute before the newest window, and how far its trend is followed."""
+
+    points: int
+    mean_rps: float
+    window_s: float
+    span_s: float
+    """From the beginning of the oldest window to now."""
+    trend_rps_per_s: float
+    horizon_s: float
+
+    def sized(self, arrival_rps: float) -> Sizing:
+        """What to size for if `arrival_rps` arrive now; more arrivals never give less.
+
+        The upper quantile of what the demand may be; a forecast may raise it (at most to the double), never lower it.
+        """
+        usual = self.mean_rps if self.points else arrival_rps
+        surge, ebb = _left_the_noise(arrival_rps, usual, self.window_s, self.span_s, known=self.points > 0)
+        if surge or ebb:
+            reactive = arrival_rps + _noise(max(usual, arrival_rps), self.window_s)
+            how = "the newest window, because it left the last minute's noise"
+        else:
+            level = (usual * self.points + arrival_rps) / (self.points + 1)
+            z = _UPPER_Z if self.span_s >= LONG_S / 2 else 1.0
+            reactive = level + z * _noise(level, self.span_s) if level >= IDLE_RPS else 0.0
+            how = f"the mean of the last {self.span_s:.0f} s"
+        forecast = min(arrival_rps + self.trend_rps_per_s * self.horizon_s, 2 * reactive)
+        if self.trend_rps_per_s > 0 and forecast > reactive:
+            return Sizing(forecast, f"the trend {self.horizon_s:.0f} s ahead", surge)
+        return Sizing(reactive, how, surge)
+
+    def steady_rps(self, sized_rps: float) -> float:
+        """The arrivals that, coming evenly for a minute, are sized as `sized_rps`."""
+        noise = _UPPER_Z * math.sqrt(_DISPERSION / (self.window_s + LONG_S))
+        root = (math.sqrt(noise * noise + 4 * max(0.0, sized_rps)) - noise) / 2
+        return root * root
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +92,7 @@ class Demand:
     surge: bool
     trend_rps_per_s: float
     how: str
+    past: Past
 
 
 def total(readings: list[Reading]) -> float | None:
@@ -51,9 +104,9 @@ def total(readings: list[Reading]) -> float | None:
 def observe_mix(memory: VariantMemory, state: VariantState, interval_s: float) -> VariantMemory:
     """Smooth the mean tokens of a request from the window's counters; unchanged where nothing was counted."""
     signals = state.signals
-    first, done = signals.first_token_rps.usable, signals.finished_rps.usable
-    prefill, decode = signals.prefill_tps.usable, signals.decode_tps.usable
-    cached = signals.cached_tps.usable or 0.0
+    first, done = signals.first_token_rps.fresh, signals.finished_rps.fresh
+    prefill, decode = signals.prefill_tps.fresh, signals.decode_tps.fresh
+    cached = signals.cached_tps.fresh or 0.0
     if not first or prefill is None or decode is None:
         return memory
     served = max(first, done or 0.0)
@@ -122,34 +175,29 @@ def _fast(snapshot: Snapshot, finished_rps: float) -> float:
 
 
 def estimate_demand(memory: FleetMemory, snapshot: Snapshot, point: DemandPoint, horizon_s: float) -> Demand:
-    """Size for the upper quantile of demand at the horizon; a forecast may raise the reactive value, never lower it."""
+    """Size for the upper quantile of demand at the horizon, from the newest window and the last minute."""
     signals = [v.signals for v in snapshot.variants]
-    past = [p for p in memory.demand if snapshot.at - LONG_S <= p.at < snapshot.at]
-    usual = sum(p.arrival_rps for p in past) / len(past) if past else point.arrival_rps
-    span_s = snapshot.window_s + (snapshot.at - past[0].at if past else 0.0)
-    surge, ebb = _left_the_noise(point.arrival_rps, usual, snapshot.window_s, span_s, known=bool(past))
-    if surge or ebb:
-        reactive = point.arrival_rps + _noise(max(usual, point.arrival_rps), snapshot.window_s)
-        how = "the newest window, because it left the last minute's noise"
-    else:
-        level = (usual * len(past) + point.arrival_rps) / (len(past) + 1)
-        z = _UPPER_Z if span_s >= LONG_S / 2 else 1.0
-        reactive = level + z * _noise(level, span_s) if level > 0 else 0.0
-        how = f"the mean of the last {span_s:.0f} s"
-    trend = _trend([*past, point])
-    forecast = point.arrival_rps + trend * horizon_s if trend > 0 else 0.0
-    if forecast > reactive:
-        reactive, how = min(forecast, 2 * reactive), f"the trend {horizon_s:.0f} s ahead"
+    points = [p for p in memory.demand if snapshot.at - LONG_S <= p.at < snapshot.at]
+    past = Past(
+        points=len(points),
+        mean_rps=sum(p.arrival_rps for p in points) / len(points) if points else 0.0,
+        window_s=snapshot.window_s,
+        span_s=snapshot.window_s + (snapshot.at - points[0].at if points else 0.0),
+        trend_rps_per_s=_trend(points),
+        horizon_s=horizon_s,
+    )
+    sizing = past.sized(point.arrival_rps)
     return Demand(
         arrival_rps=point.arrival_rps,
-        usual_rps=usual,
-        sized_rps=reactive,
+        usual_rps=past.mean_rps if points else point.arrival_rps,
+        sized_rps=sizing.rps,
         waiting=total([s.waiting for s in signals]) or 0.0,
         running=total([s.running for s in signals]) or 0.0,
         refused_rps=snapshot.refused_rps.usable or 0.0,
-        surge=surge,
-        trend_rps_per_s=trend,
-        how=how,
+        surge=sizing.surge,
+        trend_rps_per_s=past.trend_rps_per_s,
+        how=sizing.how,
+        past=past,
     )
 
 
@@ -171,14 +219,12 @@ def _trend(points: list[DemandPoint]) -> float:
 
     Three, because windows overlap: the errors of neighbouring points are correlated.
     """
-    if len(points) < _TREND_MIN_POINTS:
+    if len(points) < _TREND_MIN_POINTS or points[-1].at - points[0].at < _TREND_MIN_S:
         return 0.0
     n = len(points)
     mean_t = sum(p.at for p in points) / n
     mean_y = sum(p.arrival_rps for p in points) / n
     spread = sum((p.at - mean_t) ** 2 for p in points)
-    if spread <= 0:
-        return 0.0
     slope = sum((p.at - mean_t) * (p.arrival_rps - mean_y) for p in points) / spread
     rest = sum((p.arrival_rps - mean_y - slope * (p.at - mean_t)) ** 2 for p in points)
     error = math.sqrt(rest / (n - 2) / spread)

@@ -43,7 +43,8 @@ def weigh(snapshot: Snapshot) -> Evidence:
 
 
 def _whole_fleet_gaps(snapshot: Snapshot) -> list[str]:
-    return [_gap("requests in flight", r) for r in (snapshot.inflight,) if r.fresh is None]
+    whole = (("requests in flight", snapshot.inflight), ("requests in flight before", snapshot.inflight_before))
+    return [_gap(name, reading) for name, reading in whole if reading.fresh is None]
 
 
 def _gaps(state: VariantState) -> list[str]:
@@ -62,7 +63,8 @@ def _gaps(state: VariantState) -> list[str]:
 
 
 def _gap(name: str, reading: Reading) -> str:
-    word = "absent" if reading.freshness is Freshness.ABSENT else reading.freshness.value.lower()
+    possible = reading.usable is not None or reading.freshness is not Freshness.FRESH
+    word = reading.freshness.value.lower() if possible else "implausible"
     age = f", {reading.age_s:.0f} s old" if reading.age_s is not None else ""
     detail = f" ({reading.detail})" if reading.detail else ""
     return f"{name} {word}{age}{detail}"

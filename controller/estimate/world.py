@@ -63,7 +63,7 @@ def _observe(
 ) -> VariantMemory:
     if state is None:
         return memory
-    memory = observe_starts(memory, state.target, snapshot.at, fleet.spec.scaling.start_deadline)
+    memory = observe_starts(memory, state.target, snapshot.cluster_at, fleet.spec.scaling.start_deadline)
     memory = observe_mix(memory, state, snapshot.interval_s)
     memory = observe_kv(memory, state.signals)
     memory = observe_law(memory, state.signals, profile)

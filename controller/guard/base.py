@@ -1,8 +1,9 @@
 """The protocol of guards: each may hold, cap or defer what was proposed, never push further.
 
-A guard answers a `Step` (before, after, why), or None where it has nothing to say. The configured minimum is the one
-exception to "only restrain": it may raise a count. Reductions are refused or softened; growth is touched only by
-limits that the operator set (pause, step, maximum, budget, cool-down, another writer).
+A guard answers a `Step` (before, after, why), or None where it has nothing to say. What it leaves lies between what is
+and what was proposed, for every variant. The configured bounds are the exception: the minimum may raise a count to
+itself, the maximum may lower one to itself. Reductions are refused or softened; growth is touched only by limits that
+the operator set (pause, step, maximum, budget, cool-down, another writer).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from controller.model.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class GuardContext:
-    """What every guard may look at. `overridden`: an operator's override is in force, soft guards stand aside."""
+    """What every guard may look at. `serving`: the variants that carry the fleet's traffic.
+
+    `overridden`: an operator's override is in force, soft guards stand aside.
+    """
 
     snapshot: Snapshot
     memory: FleetMemory
@@ -28,6 +32,7 @@ class GuardContext:
     world: World
     current: Counts
     bounds: Mapping[str, EffectiveBounds]
+    serving: tuple[str, ...]
     overridden: bool = False
 
 

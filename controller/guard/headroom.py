@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from controller.estimate.coldstart import arriving
 from controller.guard.base import GuardContext, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
+from controller.model.snapshot import ReplicaPhase, ScaleTarget
 
 _SPARE_RATIO = 0.95
 """The shrunken fleet must be left with this margin against growing back at once (hysteresis)."""
@@ -29,12 +31,25 @@ def headroom(context: GuardContext, proposed: Counts) -> Step | None:
 
 
 def _carried(context: GuardContext, counts: Counts) -> float:
+    """What the fleet will carry. If a ready replica has to leave, only ready ones count: nothing replaces it yet."""
     usable = _SPARE_RATIO * (1 - context.fleet.spec.scaling.headroom)
+    serving = [s for s in context.snapshot.variants if s.name in context.serving]
+    targets = {s.name: s.target for s in serving if s.target is not None}
+    wanted = dict(counts)
+    drops = any(wanted[name] < target.ready for name, target in targets.items())
     return sum(
-        replicas * context.world.capacities[name].sizing_rps * usable
-        for name, replicas in counts
-        if name in context.world.capacities
+        min(wanted[name], target.ready + (0 if drops else _arriving(context, name, target)))
+        * context.world.capacities[name].sizing_rps
+        * usable
+        for name, target in targets.items()
     )
+
+
+def _arriving(context: GuardContext, name: str, target: ScaleTarget) -> int:
+    """Replicas on their way, and those ordered that the cluster does not show yet."""
+    given_up = context.world.given_up.get(name, ())
+    shown = len(target.replicas) - len(target.in_phase(ReplicaPhase.DRAINING))
+    return len(arriving(target, given_up)) + max(0, target.desired - shown)
 
 
 def _one_back(counts: Counts, current: Counts) -> Counts:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+MOST = 1e12
+"""No count, rate, ratio or time of one fleet is greater."""
+
 
 class Freshness(StrEnum):
     """How far a reading may be trusted."""
@@ -38,13 +41,17 @@ class Reading:
 
     @property
     def usable(self) -> float | None:
-        """The value when Fresh or Stale (good enough to scale up on), else None."""
-        return self.value if self.freshness in (Freshness.FRESH, Freshness.STALE) else None
+        """The value when Fresh or Stale (good enough to scale up on) and possible, else None."""
+        return self._possible() if self.freshness in (Freshness.FRESH, Freshness.STALE) else None
 
     @property
     def fresh(self) -> float | None:
-        """The value when Fresh (good enough for anything), else None."""
-        return self.value if self.freshness is Freshness.FRESH else None
+        """The value when Fresh (good enough for anything) and possible, else None."""
+        return self._possible() if self.freshness is Freshness.FRESH else None
+
+    def _possible(self) -> float | None:
+        """Nothing that is counted here is negative, endless or beyond `MOST`, whoever called it trustworthy."""
+        return self.value if self.value is not None and 0 <= self.value <= MOST else None
 
 
 ABSENT = Reading(None, Freshness.ABSENT)
@@ -178,6 +185,11 @@ class Snapshot:
     """Time to the next full cycle."""
     pressure: tuple[tuple[float, float], ...] = ()
     """The light query's newest samples (seconds before `at`, running + waiting), oldest first; only in woken cycles."""
+
+    @property
+    def cluster_at(self) -> float:
+        """`at` by the clock of metric source and cluster, where their difference is known: for ages of replicas."""
+        return self.at + (self.source_skew_s or 0.0)
 
     def variant(self, name: str) -> VariantState | None:
         """The observed variant of that name, if any."""
