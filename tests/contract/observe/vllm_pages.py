@@ -76,6 +76,11 @@ def _histogram(name: str, base: str, count: float, within: float, edge: str, lat
     yield f"vllm:{name}_count{{{base}}} {count}"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class PageServer:
     """One replica's HTTP server. What it serves can be changed at any time."""
 
@@ -85,8 +90,7 @@ class PageServer:
         self.hangs = threading.Event()
         self.closed = False
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
