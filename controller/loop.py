@@ -134,12 +134,18 @@ class Loop:
         try:
             self._memories = dict(self._adapters.store.load())
         except PermanentError as error:
-            _log.error("memory lost", error=str(error))
+            _log.error("memory lost", error=str(error), kept_at=self._set_aside())
             at = self._adapters.clock.now()
             self._memories = {
                 f.key: replace(FleetMemory.empty(f.key), lost_at=at) for f in self._adapters.fleets.fleets()
             }
         self._loaded = True
+
+    def _set_aside(self) -> str:
+        try:
+            return self._adapters.store.set_aside()
+        except TransientError as error:
+            return f"not kept: {error}"
 
     def _targets(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
         try:

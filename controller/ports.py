@@ -102,6 +102,10 @@ class MemoryStore(Protocol):
         """Replace them atomically and durably. Raises TransientError (for instance on a full disk)."""
         ...
 
+    def set_aside(self) -> str:
+        """Keep what could not be loaded from being overwritten; where it lies now. Raises TransientError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CycleRecord:

@@ -83,6 +83,10 @@ class SavedIntents:
         """What the store has. Raises PermanentError as it does."""
         return self._store.load()
 
+    def set_aside(self) -> str:
+        """As the store does. Raises TransientError."""
+        return self._store.set_aside()
+
     def save(self, memories: Mapping[str, FleetMemory]) -> None:
         """Save, then remember the orders in it. Raises TransientError as the store does; then no order is saved."""
         self._saved, self._refusing = frozenset(), True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from controller.errors import PermanentError
@@ -17,6 +18,7 @@ from controller.record.durable import disk_error, replace_file
 from controller.record.encoded import MemoryEncoder
 
 _KIND = "governor-memory"
+_log = structlog.get_logger("governor")
 
 
 class _DamagedError(Exception):
@@ -60,7 +62,7 @@ class MemoryFile:
             raise refusal from error
         self.error = ""
 
-    def set_aside(self) -> Path:
+    def set_aside(self) -> str:
         """Move an unreadable file out of the way, so that the daemon may go on with empty memory.
 
         Returns where it lies now. Raises TransientError.
@@ -71,7 +73,7 @@ class MemoryFile:
             self.previous.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, aside, "damaged memory") from error
-        return aside
+        return str(aside)
 
     def _aside(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.unreadable-{number}")
@@ -88,6 +90,7 @@ class MemoryFile:
             if self.previous.exists():
                 memories = self._read(self.previous)
                 self.note = f"{damage}; the copy from the save before it, {self.previous}, was used instead"
+                _log.warning("older memory used", why=self.note)
                 return memories
         except _DamagedError:
             pass

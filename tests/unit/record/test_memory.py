@@ -79,7 +79,7 @@ def test_two_damaged_files_are_refused_with_the_remedy_and_can_be_set_aside(tmp_
     with pytest.raises(PermanentError, match="restore it from a backup, or move it away to start with empty memory"):
         store.load()
     aside = store.set_aside()
-    assert aside.read_text() == "{"
+    assert Path(aside).read_text() == "{"
     assert store.load() == {}
 
 
