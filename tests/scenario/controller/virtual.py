@@ -107,10 +107,13 @@ class SimSignals:
     samples: list[tuple[float, Mapping[str, EngineSnapshot], int]] = field(default_factory=list)
     fault: Callable[[FleetSignals], FleetSignals] | None = None
     silent: bool = False
+    inflight_history: list[tuple[float, float]] = field(default_factory=list)
+    """Running + waiting of every stored sample."""
 
     def scrape(self) -> None:
         if not self.silent:
             self.samples.append((self.clock.t, dict(self.sim.pages()), self.sim.refused))
+            self.inflight_history.append((self.clock.t, float(sum(p.inflight for p in self.samples[-1][1].values()))))
         self.samples = [s for s in self.samples if s[0] >= self.clock.t - 3 * self.window_s]
 
     def pressure(self, fleets: Sequence[Fleet]) -> Mapping[str, float]:
@@ -207,6 +210,9 @@ class Remembered:
 
     def load(self) -> Mapping[str, FleetMemory]:
         return dict(self.memories)
+
+    def set_aside(self) -> str:
+        return "nowhere"
 
     def save(self, memories: Mapping[str, FleetMemory]) -> None:
         self.memories = dict(memories)
