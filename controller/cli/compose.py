@@ -19,7 +19,7 @@ from controller.observe.fleet_file import FleetFile, load_fleets
 from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from controller.observe.prometheus import PrometheusSignals
 from controller.observe.queries import Scope
-from controller.observe.scrape import ScrapeSignals
+from controller.observe.scrape import ScrapeSignals, check_reach
 from controller.ports import ReplicaWriter
 from controller.record.board import StatusBoard
 from controller.record.encoded import MemoryEncoder
@@ -65,6 +65,8 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
             "the daemon is not told where replicas live: give --supervisor URL of a local stack, or start the whole "
             "system with `governor local` (a Kubernetes cluster is not supported yet)"
         )
+    if settings.prometheus_url is None:
+        check_reach(fleets)
     clock = SystemClock(settings.clock_offset_s)
     encoder = MemoryEncoder()
     file = MemoryFile(settings.state_dir / MEMORY_NAME, encoder)
@@ -94,6 +96,8 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
             version=program_version(),
             dry_run=settings.dry_run,
             interval_s=settings.tick_interval_s,
+            queries=signals.asked if isinstance(signals, PrometheusSignals) else 0,
+            query_failures=signals.refused if isinstance(signals, PrometheusSignals) else 0,
             unjournaled_records=loop.unjournaled,
             lost_records=loop.lost_records,
             journal_error=journal.error,
@@ -122,6 +126,7 @@ def _signals(settings: Settings, clock: SystemClock, proxy_admin_url: str | None
             stale_after_s=settings.stale_after_s,
             timeout_s=settings.query_timeout_s,
             envoy_address=proxy_admin_url or "",
+            prefix=settings.labels.metric_prefix,
         )
     scope = Scope(labels=settings.labels, window_s=settings.rate_window_s, stale_after_s=settings.stale_after_s)
     return PrometheusSignals(

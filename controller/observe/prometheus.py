@@ -6,6 +6,7 @@ Whatever the source does (silence, slowness, errors, nonsense) ends up in readin
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -33,6 +34,8 @@ from engine.metrics import PREFIX, family_markers, family_of
 SOURCE = "prometheus"
 MAX_ANSWER_BYTES = 32 * 2**20
 """1,000 fleets of two variants need about 2 MB for the largest answer."""
+FEW_FLEETS = 30
+"""Up to so many fleets are named in a query's matchers."""
 NAMES_EVERY_S = 60.0
 """vLLM's version changes with a deployment, not with a tick."""
 
@@ -75,6 +78,10 @@ class PrometheusSignals:
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._families: Mapping[Key, str] = {}
         self._names_due_at = 0.0
+        self._most_fleets = 0
+        self._counting = threading.Lock()
+        self.asked, self.refused = 0, 0
+        """Queries sent since the start, and those without a usable answer."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,11 +134,19 @@ class PrometheusSignals:
         asked = self._questions(fleets)
         return self._observation(asked, self._all(asked, answered.number, ends_at), skew_s)
 
+    def _scope_of(self, fleets: Sequence[Fleet]) -> Scope:
+        """All series, or those of a few fleets when a woken cycle asks for a few among many."""
+        self._most_fleets = max(self._most_fleets, len(fleets))
+        if len(fleets) > FEW_FLEETS or 2 * len(fleets) > self._most_fleets:
+            return self._scope
+        return queries.narrowed(self._scope, ((f.metadata.namespace, f.spec.model_name) for f in fleets))
+
     def _questions(self, fleets: Sequence[Fleet]) -> dict[str, Query]:
         ttft = {fleet.spec.objectives.ttft.threshold for fleet in fleets}
         tpot = {fleet.spec.objectives.tpot.threshold for fleet in fleets}
-        asked = {query.name: query for query in queries.tick_queries(self._scope, ttft, tpot)}
-        if time.monotonic() >= self._names_due_at:
+        scope = self._scope_of(fleets)
+        asked = {query.name: query for query in queries.tick_queries(scope, ttft, tpot)}
+        if scope is self._scope and time.monotonic() >= self._names_due_at:
             names = queries.exposed_names(self._scope)
             asked[names.name] = names
         return asked
@@ -146,6 +161,7 @@ class PrometheusSignals:
     def _answer(self, query: Query, at_s: float | None, ends_at: float) -> _Answered:
         """Ask, and keep of the answer only its numbers: the documents of a tick would be ten times larger."""
         result, failed = self._ask(query.promql, at_s, ends_at)
+        self._count(failed)
         answer = self._session.take_answer()
         if failed:
             return _Answered(failed=failed)
@@ -159,6 +175,11 @@ class PrometheusSignals:
         for leg in legs.values():
             leg.stale = partial or leg.stale
         return _Answered(legs, remarks=remarks)
+
+    def _count(self, failed: str) -> None:
+        with self._counting:
+            self.asked += 1
+            self.refused += bool(failed)
 
     def _ask(self, promql: str, at_s: float | None, ends_at: float) -> tuple[Any, str]:
         """The result of a query, or why there is none."""

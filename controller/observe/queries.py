@@ -10,8 +10,8 @@ and deaths. Dashboards and alerts draw these very texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from controller.settings import MetricLabels
@@ -46,6 +46,8 @@ class Scope:
     """DCGM's label for the pod (`exported_pod` likewise)."""
     envoy_matchers: tuple[tuple[str, str], ...] = (("job", "envoy"),)
     """Label = value pairs of the proxies' series."""
+    only: tuple[str, ...] = ()
+    """Finished matchers that narrow vLLM's series to a few fleets; see `narrowed`."""
 
     @property
     def by(self) -> str:
@@ -99,7 +101,21 @@ def _equal(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 def series(scope: Scope, name: str, *more: str) -> str:
     """Selector of one vLLM metric. `model_name` must be there: a router's copies of the engine's names lack it."""
-    return name + _braces([f'{scope.labels.model_name}!=""', *_equal(scope.matchers), *more])
+    return name + _braces([f'{scope.labels.model_name}!=""', *_equal(scope.matchers), *scope.only, *more])
+
+
+def narrowed(scope: Scope, wanted: Iterable[tuple[str, str]]) -> Scope:
+    """The scope, looking only at series that the wanted (namespace, model name) pairs may have.
+
+    For a look at a few fleets among many: it may let through a pair that was not wanted, never hide one that was.
+    """
+    pairs = sorted(set(wanted))
+    return replace(scope, only=tuple(_one_of(scope, pairs)))
+
+
+def _one_of(scope: Scope, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for at, label in enumerate((scope.labels.namespace, scope.labels.model_name)):
+        yield f"{label}=~{quote('|'.join(re.escape(value) for value in sorted({pair[at] for pair in pairs})))}"
 
 
 def newest(scope: Scope, measure: str) -> str:
@@ -289,20 +305,16 @@ def pressure(scope: Scope) -> Query:
     return Query("pressure", summed(scope, _requests(scope)), ("pressure",), "requests")
 
 
-def _requests(scope: Scope, *more: str) -> str:
+def _requests(scope: Scope) -> str:
     names = (*names_for("running", scope.labels.metric_prefix), *names_for("waiting", scope.labels.metric_prefix))
     matcher = f"__name__=~{quote('|'.join(re.escape(name) for name in names))}"
-    return _braces([matcher, f'{scope.labels.model_name}!=""', *_equal(scope.matchers), *more])
+    return _braces([matcher, f'{scope.labels.model_name}!=""', *_equal(scope.matchers), *scope.only])
 
 
 def replica_load(scope: Scope, wanted: Iterable[tuple[str, str]]) -> Query:
     """Running + waiting of each replica of the wanted (namespace, model name) pairs: for choosing who leaves."""
-    pairs = sorted(set(wanted))
-    matchers = (
-        f"{label}=~{quote('|'.join(re.escape(value) for value in sorted({pair[at] for pair in pairs})))}"
-        for at, label in enumerate((scope.labels.namespace, scope.labels.model_name))
-    )
-    text = f"sum by ({scope.by}, {scope.labels.pod}) ({_requests(scope, *matchers)})"
+    only = narrowed(scope, wanted)
+    text = f"sum by ({scope.by}, {scope.labels.pod}) ({_requests(only)})"
     return Query("replica_load", text, ("replica_load",), "requests", split=scope.labels.pod)
 
 

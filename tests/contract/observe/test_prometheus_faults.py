@@ -21,6 +21,7 @@ from tests.contract.observe.answering_server import (
     Rows,
     SteadyAnswers,
     success,
+    vector,
 )
 from tests.contract.observe.builders import fleet, scope, targets
 
@@ -355,3 +356,22 @@ def test_the_version_is_asked_for_seldom() -> None:
         for _ in range(3):
             assert signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family == "vLLM 0.32 or newer"
         assert sum("group by (__name__" in promql for promql in server.asked) == 1
+
+
+def test_a_look_at_few_fleets_among_many_asks_for_their_series_only() -> None:
+    fleets = [fleet(f"chat-{number}") for number in range(10)]
+    steadily = SteadyAnswers(fleets, scope())
+
+    def respond(promql: str, at_s: float) -> tuple[int, bytes]:
+        return steadily(promql, at_s) if "namespace=~" not in promql else success(vector([], at_s))
+
+    with source(respond) as (signals, server):
+        signals.read(fleets, targets(fleets))
+        whole = [promql for promql in server.asked if "num_requests_running" in promql]
+        server.asked.clear()
+        signals.read(fleets[:1], targets(fleets[:1]))
+        few = [promql for promql in server.asked if "num_requests_running" in promql]
+    assert whole
+    assert all('namespace=~"llm"' not in promql for promql in whole)
+    assert len(few) >= len(whole) - 1
+    assert all('namespace=~"llm"' in promql for promql in few)

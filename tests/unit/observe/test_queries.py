@@ -36,7 +36,8 @@ def every_query(scope: Scope) -> list[Query]:
     ]
 
 
-QUERIES = pytest.mark.parametrize("query", [*every_query(SCOPE), *every_query(ODD)], ids=lambda query: str(query.name))
+NARROW = queries.narrowed(SCOPE, [("llm", "m-1"), ("llm", 'odd"name\\')])
+QUERIES = pytest.mark.parametrize("query", [*every_query(SCOPE), *every_query(ODD), *every_query(NARROW)], ids=lambda query: str(query.name))
 
 
 def selectors(node: object) -> Iterator[promql_parser.VectorSelector]:
@@ -100,6 +101,11 @@ def test_label_values_cannot_leave_their_string() -> None:
     values = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
     assert values["job"] == 'vllm"} or vector(1) #'
     assert values["cluster"] == "eu\\west\n"
+
+
+def test_a_narrowed_scope_names_its_fleets_in_every_selector_of_a_vllm_gauge_or_counter() -> None:
+    text = queries.work(NARROW).promql
+    assert text.count('namespace=~"llm"') == text.count("rate(")
 
 
 def test_wanted_models_are_matched_literally() -> None:
