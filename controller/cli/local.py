@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from controller.cli.compose import Profiles
 from controller.cli.local_report import report_of
 from controller.cli.local_run import (
     DEFAULT_SCENARIO,
@@ -30,6 +32,7 @@ from controller.record.api import client_figures
 from controller.settings import Settings
 from engine.load.report import Report
 from engine.local.ports import chosen_port, is_free
+from engine.local.run_dir import RUNS
 from engine.local.stack import LocalStack, StackOptions
 
 INVALID_RUN = 3
@@ -82,8 +85,8 @@ def local(
     """
     named, page_port = scenario or DEFAULT_SCENARIO[engine], _page_port(port)
     run = asked_for(named, fleet, engine, policy, trace, rate, duration, seed, page_port)
-    if json_report is not None and not json_report.parent.is_dir():
-        raise UsageError(f"{json_report.parent} is no folder: the report cannot be written there")
+    _check_writable(json_report)
+    Profiles(fleet or Path())(run.fleet)  # a missing profile is said before anything is started
     options = StackOptions(
         run_dir=run_dir,
         scrape_interval_s=run.scenario.stack.scrape_interval,
@@ -91,11 +94,24 @@ def local(
         prometheus=prometheus,
     )
     report = _Session(run, LocalStack(supervisor_config(run), options)).play(until_end=exit_ or duration is not None)
+    if report is None:
+        _console.print(f"ended before the traffic began; logs: {options.run_dir or RUNS}")
+        return
     if json_report is not None:
         json_report.write_text(report.to_json(), encoding="utf-8")
     if not report.valid:
         _console.print(f"[yellow]this run is not valid: {'; '.join(report.invalid_reasons)}[/]")
         raise typer.Exit(INVALID_RUN)
+
+
+def _check_writable(report: Path | None) -> None:
+    """Raises UsageError now for a report that could not be written in the end."""
+    if report is None:
+        return
+    if not report.parent.is_dir():
+        raise UsageError(f"{report.parent} is no folder: the report cannot be written there")
+    if not os.access(report if report.exists() else report.parent, os.W_OK) or report.is_dir():
+        raise UsageError(f"the report cannot be written to {report}: give --json a file that this user may write")
 
 
 def _page_port(asked: int | None) -> int:
@@ -114,8 +130,8 @@ class _Session:
     stack: LocalStack
     page: str = ""
 
-    def play(self, *, until_end: bool) -> Report:
-        """Start everything, show it, end it, judge it."""
+    def play(self, *, until_end: bool) -> Report | None:
+        """Start everything, show it, end it, judge it. None when it was ended before the traffic began."""
         with self.stack:
             for note in self.stack.notes:
                 _console.print(f"[yellow]{note}[/]")
@@ -125,6 +141,8 @@ class _Session:
             except KeyboardInterrupt:
                 _console.print("ending …")
             ended_at = time.time()
+        if not self._results.exists():
+            return None
         report = report_of(
             self.run,
             timeline=self.stack.timeline,

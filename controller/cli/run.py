@@ -92,6 +92,7 @@ def checked_settings(**values: Any) -> Settings:
         problems = "; ".join(
             f"{'.'.join(str(p) for p in e['loc'])} {e['msg'].removeprefix('Value error, ')}".strip()
             for e in error.errors()
+            if e["type"] != "default_factory_not_called"
         )
         raise UsageError(f"the options do not fit together: {problems}") from error
 
