@@ -37,7 +37,8 @@ def every_query(scope: Scope) -> list[Query]:
 
 
 NARROW = queries.narrowed(SCOPE, [("llm", "m-1"), ("llm", 'odd"name\\')])
-QUERIES = pytest.mark.parametrize("query", [*every_query(SCOPE), *every_query(ODD), *every_query(NARROW)], ids=lambda query: str(query.name))
+SCOPES = (SCOPE, ODD, NARROW)
+QUERIES = pytest.mark.parametrize("query", [q for s in SCOPES for q in every_query(s)], ids=lambda q: str(q.name))
 
 
 def selectors(node: object) -> Iterator[promql_parser.VectorSelector]:
