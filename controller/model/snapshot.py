@@ -92,6 +92,9 @@ class VariantSignals:
     preemptions_per_s: Reading = ABSENT
     gpu_busy_ratio: Reading = ABSENT
     """DCGM GPU utilisation as a ratio, mean over the variant's GPUs."""
+    gpu_memory_ratio: Reading = ABSENT
+    """DCGM frame buffer in use, mean over the variant's GPUs. vLLM takes its memory at the start: this says what is
+    allocated, not how full the cache is."""
 
 
 class ReplicaPhase(StrEnum):

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from controller.observe.answers import kv_tokens
 from controller.observe.windows import rate
 from engine.exposition import Labels, Page
-from engine.metrics import ENVOY_NONE_HEALTHY, GPU_ACTIVE_RATIO, GPU_UTIL_PERCENT, names_for
+from engine.metrics import (
+    ENVOY_NONE_HEALTHY,
+    GPU_ACTIVE_RATIO,
+    GPU_MEMORY_FREE_MIB,
+    GPU_MEMORY_USED_MIB,
+    GPU_UTIL_PERCENT,
+    names_for,
+)
 
 Series = tuple[str, float, Labels]
 """(table, bucket edge, labels); the edge is 0 where there are no buckets."""
@@ -35,7 +42,7 @@ _PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "tpot": (("tpot", "itl"), "_bucket"),
 }
 """Tables with the measures that fill them, in order of preference, and the part of the metric."""
-INSTANT = frozenset(("running", "waiting", "kv", "kv_tokens", "gpu"))
+INSTANT = frozenset(("running", "waiting", "kv", "kv_tokens", "gpu", "gpu_used", "gpu_free"))
 """Tables of newest values; all others are counters."""
 
 
@@ -48,7 +55,14 @@ def _sources() -> Iterator[tuple[str, tuple[str, int]]]:
 
 _TABLE_OF = dict(_sources())
 _CACHE_CONFIG = names_for("cache_config")[0]
-WANTED = frozenset((*_TABLE_OF, _CACHE_CONFIG, GPU_UTIL_PERCENT, GPU_ACTIVE_RATIO))
+_GPU = {
+    GPU_UTIL_PERCENT: ("gpu", 0, 0.01),
+    GPU_ACTIVE_RATIO: ("gpu", 1, 1.0),
+    GPU_MEMORY_USED_MIB: ("gpu_used", 0, 1.0),
+    GPU_MEMORY_FREE_MIB: ("gpu_free", 0, 1.0),
+}
+"""DCGM's names: table, rank among the names of one number, factor to the product's unit (MiB stay: a ratio is made)."""
+WANTED = frozenset((*_TABLE_OF, _CACHE_CONFIG, *_GPU))
 """Sample names that are read off a replica's page."""
 WANTED_OF_PROXY = frozenset((ENVOY_NONE_HEALTHY,))
 """Sample names that are read off a proxy's page."""
@@ -66,10 +80,9 @@ def engine_numbers(page: Page, model_name: str) -> Numbers:
 
 def _number(name: str, labels: Labels, value: float, model_name: str) -> tuple[Series | None, int, float]:
     """Which series a sample belongs to, the rank of its name, and its value in the product's unit."""
-    if name == GPU_UTIL_PERCENT:
-        return ("gpu", 0.0, labels), 0, value / 100
-    if name == GPU_ACTIVE_RATIO:
-        return ("gpu", 0.0, labels), 1, value
+    if name in _GPU:
+        table, order, factor = _GPU[name]
+        return (table, 0.0, labels), order, value * factor
     pairs = dict(labels)
     if name == _CACHE_CONFIG:
         tokens = kv_tokens(pairs)

@@ -16,7 +16,18 @@ Row = tuple[Any, ...]
 """A table's row: a `Key`; for histograms with the bucket's edge in seconds after it; a proxy cluster's name."""
 
 VITALS = ("engines", "distinct", "replicas", "age")
-GAUGES = ("running", "waiting", "before", "before_age", "kv_avg", "kv_max", "kv_capacity", "gpu", "gpu_age")
+GAUGES = (
+    "running",
+    "waiting",
+    "before",
+    "before_age",
+    "kv_avg",
+    "kv_max",
+    "kv_capacity",
+    "gpu",
+    "gpu_memory",
+    "gpu_age",
+)
 RATES = ("itl_sum", "itl_count", "prompt", "cached", "generated", "finished", "steps", "preemptions")
 LEGS = (*VITALS, *GAUGES, *RATES, "ttft", "tpot", "refused", "refused_age")
 """Names of all tables; the queries say what each is."""

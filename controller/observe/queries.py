@@ -19,6 +19,8 @@ from engine.metrics import (
     ENVOY_CLUSTER_LABEL,
     ENVOY_NONE_HEALTHY,
     GPU_ACTIVE_RATIO,
+    GPU_MEMORY_FREE_MIB,
+    GPU_MEMORY_USED_MIB,
     GPU_UTIL_PERCENT,
     family_markers,
     names_for,
@@ -258,7 +260,7 @@ def work(scope: Scope) -> Query:
 
 
 def gpu(scope: Scope) -> Query:
-    """GPU utilisation of the variant's pods, as a ratio, and the age of the oldest sample.
+    """GPU utilisation and memory in use of the variant's pods, as ratios, and the age of the oldest sample.
 
     DCGM knows pods, not models: the model and variant are taken from vLLM's series of the same pod.
     """
@@ -270,8 +272,10 @@ def gpu(scope: Scope) -> Query:
         return f"{how} by ({scope.by}) ({joined})"
 
     busy = f"({GPU_UTIL_PERCENT} / 100 or {GPU_ACTIVE_RATIO})"
+    memory = f"({GPU_MEMORY_USED_MIB} / ({GPU_MEMORY_USED_MIB} + {GPU_MEMORY_FREE_MIB}))"
     age = f"(time() - (timestamp({GPU_UTIL_PERCENT}) or timestamp({GPU_ACTIVE_RATIO})))"
-    return _query("gpu", {"gpu": of_variant("avg", busy), "gpu_age": of_variant("max", age)}, "ratio, seconds")
+    legs = {"gpu": of_variant("avg", busy), "gpu_memory": of_variant("avg", memory), "gpu_age": of_variant("max", age)}
+    return _query("gpu", legs, "ratio, seconds")
 
 
 def _gpu_pod(scope: Scope, vector: str) -> str:

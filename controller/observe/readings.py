@@ -127,7 +127,8 @@ class VariantReadings:
             decode_tps=read("generated", rate_fault),
             steps_per_s=read("steps", rate_fault),
             preemptions_per_s=read("preemptions", rate_fault),
-            gpu_busy_ratio=self.gpu(),
+            gpu_busy_ratio=self.gpu("gpu"),
+            gpu_memory_ratio=self.gpu("gpu_memory"),
         )
 
     def engines(self) -> Reading:
@@ -174,10 +175,10 @@ class VariantReadings:
             return Reading(prompt.value, fault, self.age_s, detail)
         return Reading(max(0.0, prompt.value - cached.value), prompt.freshness, self.age_s, prompt.detail)
 
-    def gpu(self) -> Reading:
-        """GPU utilisation with its own age: DCGM is scraped apart."""
+    def gpu(self, leg: str) -> Reading:
+        """GPU utilisation or memory with its own age: DCGM is scraped apart."""
         age_s = self.seen.legs["gpu_age"].rows.get(self.key)
-        reading = self.read("gpu", self.fault, 1.0)
+        reading = self.read(leg, self.fault, 1.0)
         if reading.value is None or age_s is None:
             return reading
         if age_s > max(self.stale_after_s, GPU_STALE_AFTER_S) and reading.freshness is Freshness.FRESH:

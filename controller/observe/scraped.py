@@ -64,6 +64,9 @@ def _instant(legs: Mapping[str, Leg], key: Key, newest: Sequence[Scrape], now_s:
         values = [number for scrape in newest for number in _of(scrape, table)]
         if values:
             legs[leg].rows[key] = how(values)
+    used, free = (sum(n for scrape in newest for n in _of(scrape, table)) for table in ("gpu_used", "gpu_free"))
+    if used + free > 0:
+        legs["gpu_memory"].rows[key] = used / (used + free)
     ages = [now_s - scrape.at_s for scrape in newest if _of(scrape, "gpu")]
     if ages:
         legs["gpu_age"].rows[key] = max(ages)

@@ -38,6 +38,7 @@ STEADY: Mapping[str, float] = {
     "steps": 100,
     "preemptions": 1,
     "gpu": 0.6,
+    "gpu_memory": 0.9,
     "gpu_age": 5.0,
 }
 """One variant's numbers by leg."""

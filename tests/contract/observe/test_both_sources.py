@@ -57,6 +57,7 @@ def by_freshness(signals: VariantSignals) -> dict[str, Freshness]:
         ("steps_per_s", 100.0),
         ("preemptions_per_s", 1.0),
         ("gpu_busy_ratio", 0.6),
+        ("gpu_memory_ratio", 0.8),
     ],
 )
 def test_two_steady_replicas_read_fresh_with_their_true_values(

@@ -68,6 +68,7 @@ class Engine:
         yield f"vllm:inter_token_latency_seconds_sum{{{base}}} {self.generated * self.itl_s * age_s}"
         yield f'DCGM_FI_DEV_GPU_UTIL{{gpu="0",UUID="GPU-0"}} {self.gpu_percent}'
         yield 'DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-0"} 40000'
+        yield 'DCGM_FI_DEV_FB_FREE{gpu="0",UUID="GPU-0"} 10000'
 
 
 def _histogram(name: str, base: str, count: float, within: float, edge: str, later: str) -> Lines:
