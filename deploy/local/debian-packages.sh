@@ -13,8 +13,10 @@ if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_r
 if [ "$as_root" != no ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing Debian packages:$missing …"
     $as_root apt-get update -qq >/dev/null 2>&1
+    # A browser without a font draws no text at all.
+    case "$missing" in *chromium*) more="fonts-liberation" ;; *) more="" ;; esac
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing $more >/dev/null 2>&1
     for command in $missing; do
         command -v "$command" >/dev/null 2>&1 || failed=yes
     done
