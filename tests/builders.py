@@ -189,7 +189,11 @@ def a_memory(
     names: Sequence[str] = ("v1",),
     **more: Any,
 ) -> FleetMemory:
-    """An hour old, with a last minute of `arrival_rps` and a known mix; `wanted`: what the last cycles proposed."""
+    """An hour old, with a last minute of `arrival_rps` and a known mix; `wanted`: what the last cycles proposed.
+
+    Without it, one cycle is remembered, which wanted nothing: no look-back holds anything.
+    """
+    wanted = wanted or [dict.fromkeys(names, 0)]
     demand = tuple(
         DemandPoint(at - ago, arrival_rps, arrival_rps * PROMPT_TOKENS, arrival_rps * OUTPUT_TOKENS, 10.0)
         for ago in range(55, 0, -5)

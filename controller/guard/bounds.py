@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.guard.base import GuardContext, keep
+from controller.guard.foreign import foreign_writers
 from controller.model.decision import Counts, Reason, Step
 
 
@@ -27,12 +28,16 @@ def bound_max(context: GuardContext, proposed: Counts) -> Step | None:
 
 
 def budget(context: GuardContext, proposed: Counts) -> Step | None:
-    """No growth beyond `maxCostPerHour`; a fleet that is above it already does not grow further."""
+    """No growth beyond `maxCostPerHour`; a fleet that is above it already does not grow further.
+
+    What the minimum will add, and what other writers keep, is paid for first.
+    """
     limit = context.fleet.spec.scaling.max_cost_per_hour
     if limit is None:
         return None
     now = dict(context.current)
-    counts = dict(proposed)
+    others = foreign_writers(context)
+    counts = {n: now[n] if n in others else max(replicas, context.bounds[n].min) for n, replicas in proposed}
     prices = {v.name: v.cost_per_hour for v in context.fleet.spec.variants}
     cost = sum(prices[name] * replicas for name, replicas in counts.items())
     for name in sorted(counts, key=lambda n: (-prices[n], n)):
@@ -40,5 +45,5 @@ def budget(context: GuardContext, proposed: Counts) -> Step | None:
         while cost > limit + 1e-9 and counts[name] > floor:
             counts[name] -= 1
             cost -= prices[name]
-    after = tuple((name, counts[name]) for name, _ in proposed)
+    after = tuple((name, min(replicas, counts[name])) for name, replicas in proposed)
     return keep("budget", proposed, after, Reason.BUDGET, f"the budget is {limit:g} per hour")

@@ -18,16 +18,16 @@ GUARDS: tuple[Guard, ...] = (
     stabilize_up,
     stabilize_down,
     headroom,
+    freshness,
     step_limit,
     bound_max,
     budget,
     pause,
     bound_min,
-    freshness,
     foreign_writer,
 )
-"""Freshness comes after everything that could lower a number, so that nothing lowers it behind its back; another
-writer's target is left alone whatever was decided."""
+"""After freshness only the maximum can lower a number, and asks for evidence itself. The budget comes after all that
+give replicas back, so that it counts them; another writer's target is left alone whatever was decided."""
 
 
 def restrain(
