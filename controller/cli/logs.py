@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 
 LogFormat = Literal["auto", "text", "json"]
+
+
+class Unbreakable:
+    """A stream whose writes never raise: a full disk under the log must not stop what is being logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or let it be."""
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, or let it be."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure(fmt: LogFormat, *, verbose: bool) -> None:
@@ -26,7 +45,7 @@ def configure(fmt: LogFormat, *, verbose: bool) -> None:
             *([] if as_text else [structlog.processors.format_exc_info]),
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
