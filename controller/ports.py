@@ -79,7 +79,7 @@ class WeightReader(Protocol):
     """Traffic weights as the mesh has them."""
 
     def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
-        """Percent by subset, by fleet key."""
+        """Percent by subset, by fleet key; unknown fleets are missing. Raises TransientError if none can be read."""
         ...
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import requests
 from pydantic import ValidationError
@@ -68,13 +67,12 @@ class LocalWeightReader:
         self._source = _Source(url, timeout_s)
 
     def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
-        """Percent by subset, by fleet key. Raises TransientError if the supervisor cannot be read."""
-        return {fleet.key: _percents(self._source.get(weights_path(fleet.key), "weights")) for fleet in fleets}
+        """Percent by subset, by fleet key, by one request; fleets that the supervisor does not know are missing.
 
-
-def weights_path(fleet: str) -> str:
-    """Where the supervisor has the weights of a fleet (namespace/name)."""
-    return "/v1/weights/" + "/".join(quote(part, safe="") for part in fleet.split("/"))
+        Raises TransientError if the supervisor cannot be read.
+        """
+        found = self._source.get("/v1/weights", "weights")
+        return {fleet.key: _percents(plain) for fleet in fleets if isinstance(plain := found.get(fleet.key), dict)}
 
 
 def _target(variants: object, name: str) -> ScaleTarget | None:

@@ -3,6 +3,7 @@
     GET /healthz
     GET /v1/targets                                      {"targets": {"ns/fleet": {"variant": ScaleTarget}}}
     PUT /v1/targets/{namespace}/{name}/{variant}/scale   {"replicas", "resourceVersion", "victims"} -> {"target"}
+    GET /v1/weights                                      {"weights": {"ns/fleet": {"subset": percent}}}
     GET /v1/weights/{namespace}/{name}                   {"weights": {"subset": percent}}
     PUT /v1/weights/{namespace}/{name}                   {"weights": {...}} -> {"weights"}
 
@@ -51,6 +52,7 @@ def make_app(cluster: LocalCluster) -> web.Application:
             web.get("/healthz", _healthz),
             web.get("/v1/targets", _targets),
             web.put("/v1/targets/{namespace}/{name}/{variant}/scale", _scale),
+            web.get("/v1/weights", _all_weights),
             web.get("/v1/weights/{namespace}/{name}", _weights),
             web.put("/v1/weights/{namespace}/{name}", _set_weights),
         ]
@@ -94,6 +96,11 @@ async def _scale(request: web.Request) -> web.Response:
         _key(request), request.match_info["variant"], order.replicas, order.resource_version, order.victims
     )
     return web.json_response({"target": to_plain(target)})
+
+
+async def _all_weights(request: web.Request) -> web.Response:
+    cluster = request.app[_CLUSTER]
+    return web.json_response({"weights": {key: dict(cluster.weights(key)) for key in cluster.targets()}})
 
 
 async def _weights(request: web.Request) -> web.Response:

@@ -69,6 +69,10 @@ class Targets:
         with self._lock:
             return b'{"targets":{' + b",".join(self._texts.values()) + b"}}"
 
+    def weights(self) -> bytes:
+        """The answer to a reading of all weights."""
+        return json.dumps({"weights": {fleet: {VARIANT: 100} for fleet in self._targets}}).encode()
+
     def scale(self, fleet: str, order: dict[str, Any], now_s: float) -> HTTPStatus:
         """Take an order against the target's version."""
         with self._lock:
@@ -97,7 +101,7 @@ def supervisor(targets: Targets, now_s: float) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            self._answer(HTTPStatus.OK, targets.page())
+            self._answer(HTTPStatus.OK, targets.weights() if self.path == "/v1/weights" else targets.page())
 
         def do_PUT(self) -> None:
             order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

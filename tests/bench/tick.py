@@ -53,9 +53,9 @@ class Figure:
 class Runs:
     """What full cycles (the first one apart) and light queries cost."""
 
-    first: dict[str, float]
-    ticks: list[dict[str, float]]
-    light: list[dict[str, float]]
+    first: dict[str, Any]
+    ticks: list[dict[str, Any]]
+    light: list[dict[str, Any]]
     seen: dict[str, int]
 
 
@@ -171,11 +171,13 @@ def _figures(options: argparse.Namespace, runs: Runs, store: dict[str, float]) -
             f"only {runs.seen['fresh']} of {options.fleets} fleets had fresh readings: this measures nothing"
         )
 
-    def mean(part: list[dict[str, float]], name: str) -> float:
-        return statistics.mean(run[name] for run in part)
+    def mean(part: list[dict[str, Any]], name: str) -> float:
+        return float(statistics.mean(run[name] for run in part))
 
+    parts = sorted(runs.ticks[0]["parts"], key=lambda part: -runs.ticks[0]["parts"][part])
     return [
         Figure("daemon's CPU per tick", mean(runs.ticks, "cpu_s"), "s", 1.0),
+        *(Figure(f"  of it {part}", statistics.mean(run["parts"][part] for run in runs.ticks), "s") for part in parts),
         Figure("whole tick, mean", mean(runs.ticks, "wall_s"), "s", 3.0),
         Figure("whole tick, slowest", max(run["wall_s"] for run in runs.ticks), "s", 3.0),
         Figure("queries per tick, most", store["tick_queries"], "", 15),

@@ -101,10 +101,15 @@ def test_a_single_target_that_cannot_be_understood_is_missing_and_the_others_are
     assert set(LocalReplicaReader(URL).read([FLEET, other])) == {("llm/other", "v1")}
 
 
-def test_weights_of_an_unknown_fleet_are_a_transient_error_with_the_supervisors_words(
-    played: responses.RequestsMock,
-) -> None:
-    played.get(f"{URL}/v1/weights/llm/tiny", status=404, json={"error": "no fleet llm/tiny here"})
+def test_weights_of_all_fleets_are_one_request_and_unknown_fleets_are_missing(played: responses.RequestsMock) -> None:
+    other = FLEET.model_copy(update={"metadata": FLEET.metadata.model_copy(update={"name": "other"})})
+    played.get(f"{URL}/v1/weights", json={"weights": {"llm/other": {"v1": 100}, "llm/third": {"v1": 1}}})
 
-    with pytest.raises(TransientError, match="no fleet llm/tiny here"):
+    assert LocalWeightReader(URL).weights([FLEET, other]) == {"llm/other": {"v1": 100}}
+
+
+def test_weights_that_the_supervisor_refuses_are_a_transient_error_in_its_words(played: responses.RequestsMock) -> None:
+    played.get(f"{URL}/v1/weights", status=500, json={"error": "out of order"})
+
+    with pytest.raises(TransientError, match="out of order"):
         LocalWeightReader(URL).weights([FLEET])
