@@ -15,7 +15,7 @@ from dataclasses import replace
 from controller.decide import override, slo, standing, thresholds
 from controller.decide.proposal import Proposal, Question, text_of
 from controller.estimate.continuity import resumed
-from controller.estimate.demand import IDLE_RPS
+from controller.estimate.demand import IDLE_RPS, Demand
 from controller.estimate.world import World, estimate
 from controller.guard.base import Guard, GuardContext
 from controller.guard.chain import GUARDS, restrain
@@ -73,6 +73,11 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         serving=tuple(question.serving()),
         overridden=overridden,
     )
+
+    def restrained(counts: Counts, demand: Demand | None) -> Counts:
+        other = replace(context, world=replace(context.world, demand=demand))
+        return restrain(other, counts, guards)[0]
+
     final, held = restrain(context, proposal.counts, guards)
     steps = (*proposal.steps, *held)
     decision = Decision(
@@ -85,7 +90,7 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         sentence=_sentence(question, final, steps),
         steps=steps,
         rejected=tuple(a for a in proposal.rejected if a.replicas != final),
-        counterfactuals=proposal.what_if(final, lambda counts: restrain(context, counts, guards)[0]),
+        counterfactuals=proposal.what_if(final, restrained),
         conditions=standing.conditions(question, proposal, final, held),
         estimates=_estimates(question),
     )

@@ -92,10 +92,27 @@ def allocate(options: Sequence[Option], required_rps: float, max_cost_per_hour: 
 
 def _cheapest(options: Sequence[Option], required_rps: float, budget: float) -> list[Mixture]:
     """The best mixtures that carry the demand inside the budget, best first; empty where there is none."""
+    if len(options) == 1:
+        return _only(options[0], required_rps, budget)
     order = sorted(range(len(options)), key=lambda i: (options[i].price, i))
     search = _Search(tuple(options), tuple(order), budget)
     search.visit((), required_rps, 0.0, 0.0)
     return search.found
+
+
+def _only(option: Option, required_rps: float, budget: float) -> list[Mixture]:
+    """The one useful count of a single variant, if bounds and budget allow it."""
+    count = _enough(option, required_rps)
+    if count > option.max or count * option.cost_per_hour > budget + _TOLERANCE:
+        return []
+    return [mixture((option,), (max(option.min, count),))]
+
+
+def _enough(option: Option, rest_rps: float) -> int:
+    """Replicas that carry so much, at least the minimum; beyond the maximum where that is not possible."""
+    if rest_rps <= option.min * option.rps + _TOLERANCE:
+        return option.min
+    return math.ceil(min(rest_rps / option.rps - _TOLERANCE, option.max + 1)) if option.rps > 0 else 10**6
 
 
 @dataclass
@@ -128,9 +145,7 @@ class _Search:
 
     def _useful(self, option: Option, rest_rps: float, *, last: bool) -> Sequence[int]:
         """Counts from just enough for all of the rest downwards; of the last option exactly enough, or none."""
-        enough = option.min
-        if rest_rps > option.min * option.rps + _TOLERANCE:
-            enough = math.ceil(min(rest_rps / option.rps - _TOLERANCE, option.max + 1)) if option.rps > 0 else 10**6
+        enough = _enough(option, rest_rps)
         if last:
             return () if enough > option.max else (max(option.min, enough),)
         return range(max(option.min, min(enough, option.max)), option.min - 1, -1)

@@ -1,14 +1,14 @@
 """What would have changed the outcome, in the numbers that the operator can watch.
 
 Each sentence is true as it stands: planning again with the number just beyond its edge gives the counts that it
-names, and just before it does not.
+names, and just before it does not. Arrivals are told to the next tenth.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from controller.decide.pressure import WAITING_PER_REPLICA, under_pressure
 from controller.decide.proposal import Question, Restrained, text_of
@@ -22,28 +22,68 @@ Wanted = Callable[[float], tuple[Counts, float]]
 
 _TRIES = 4
 _BEYOND = 1e-6
+_MOST = 1e6
 _SPARE_RATIO = 0.95
 """The margin of the headroom guard against growing back at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Beyond `at`, the outcome is `after`."""
+
+    at: float
+    after: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One decision, to be tried again with other numbers."""
+
+    question: Question
+    demand: Demand
+    wanted: Wanted
+    final: Counts
+    restrained: Restrained
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether some variant loses replicas: guards that look at demand then have a say."""
+        return any(r < now for (_, r), (_, now) in zip(self.final, self.question.current, strict=True))
+
+    def outcome(self, question: Question, demand: Demand, wanted: Counts | None = None) -> Counts:
+        """What would be decided."""
+        counts = self.wanted(required_rps(question, demand))[0] if wanted is None else wanted
+        pressed = under_pressure(question, counts)
+        return self.restrained(counts if pressed is None else pressed.after, demand)
+
+    def arriving(self, arrival_rps: float) -> Demand:
+        """The demand, were there so many arrivals."""
+        return replace(self.demand, arrival_rps=arrival_rps, sized_rps=self.demand.past.sized(arrival_rps).rps)
+
+    def crowded(self, waiting: float) -> Counts:
+        """What would be decided if so many requests waited, all the others being of other versions."""
+        name = self.question.serving()[0]
+        seen = self.question.snapshot.variants
+        others = sum(s.signals.waiting.usable or 0.0 for s in seen if s.name != name)
+        own = Reading(max(0.0, waiting - others), Freshness.STALE)
+        changed = tuple(replace(s, signals=replace(s.signals, waiting=own)) if s.name == name else s for s in seen)
+        snapshot = replace(self.question.snapshot, variants=changed)
+        return self.outcome(replace(self.question, snapshot=snapshot), replace(self.demand, waiting=waiting))
 
 
 def of_demand(
     question: Question, demand: Demand, wanted: Wanted, final: Counts, restrained: Restrained
 ) -> tuple[str, ...]:
     """More for more demand, less for less; nothing where the guards or the bounds allow no change."""
-    more = _for_more_demand(question, wanted, required_rps(question, demand), final, restrained)
-    texts: list[str] = []
-    if more is not None:
-        edge_rps, after = more
-        arrival = _arrival_at(question, demand, edge_rps)
-        waiting, later = _waiting_at(question, demand, wanted, edge_rps, after, final, restrained)
-        if later == after:
-            texts.append(f"{change(final, after)} if waiting > {waiting:.0f} or arrival > {arrival:.1f}/s")
-        else:
-            texts.append(f"{change(final, later)} if waiting > {waiting:.0f}")
-            texts.append(f"{change(final, after)} if arrival > {arrival:.1f}/s")
-    texts.extend(_at_most(question, final))
-    texts.extend(_for_less(question, demand, final))
-    return tuple(texts)
+    case = _Case(question, demand, wanted, final, restrained)
+    arrival, waiting = _by_trial(case) if case.shrinks else _by_model(case)
+    texts = []
+    if arrival is not None and waiting is not None and arrival.after == waiting.after:
+        texts = [f"{change(final, arrival.after)} if waiting > {waiting.at:.0f} or arrival > {arrival.at:.1f}/s"]
+    else:
+        texts += [f"{change(final, waiting.after)} if waiting > {waiting.at:.0f}"] if waiting is not None else []
+        texts += [f"{change(final, arrival.after)} if arrival > {arrival.at:.1f}/s"] if arrival is not None else []
+    return (*texts, *_at_most(question, final), *_for_less(question, demand, final))
 
 
 def change(before: Counts, after: Counts) -> str:
@@ -53,65 +93,82 @@ def change(before: Counts, after: Counts) -> str:
     return f"{text_of(before)} → {text_of(after)}"
 
 
-def _for_more_demand(
-    question: Question, wanted: Wanted, required: float, final: Counts, restrained: Restrained
-) -> tuple[float, Counts] | None:
+def _by_model(case: _Case) -> tuple[_Edge | None, _Edge | None]:
+    """The edges for arrivals and for waiting requests, from the requests/s at which another mix is needed."""
+    more = _for_more_demand(case)
+    if more is None:
+        return None, None
+    sized = more.at - left_over(case.question, case.demand) / drain_s(case.question)
+    low, high = case.demand.arrival_rps, max(1.0, 2 * case.demand.arrival_rps, more.at)
+    while high < _MOST and case.demand.past.sized(high).rps <= sized:
+        high *= 2
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if case.demand.past.sized(middle).rps <= sized else (low, middle)
+    spare = more.at - required_rps(case.question, case.demand)
+    by_work = _Edge(math.floor(case.demand.waiting + spare * drain_s(case.question)), more.after)
+    return _Edge(math.ceil(high * 10 - 1e-2) / 10, more.after), _by_pressure(case, by_work) or by_work
+
+
+def _for_more_demand(case: _Case) -> _Edge | None:
     """The requests/s beyond which the outcome is another, and which."""
-    floor = dict(final)
-    kept = sum(max(0, floor[n] - 1) * usable_rps(question, n) for n in question.serving())
-    edge = max(wanted(required)[1], kept if len(question.serving()) == 1 else 0.0)
+    question, floor, serving = case.question, dict(case.final), case.question.serving()
+    kept = sum(max(0, floor[n] - 1) * usable_rps(question, n) for n in serving)
+    edge = max(case.wanted(required_rps(question, case.demand))[1], kept if len(serving) == 1 else 0.0)
     for _ in range(_TRIES):
-        counts, carried = wanted(edge * (1 + _BEYOND) + _BEYOND)
-        pressed = under_pressure(question, counts)
-        after = restrained(counts if pressed is None else pressed.after)
-        if after != final:
-            return edge, after
+        counts, carried = case.wanted(edge * (1 + _BEYOND) + _BEYOND)
+        after = case.outcome(question, case.demand, counts)
+        if after != case.final:
+            return _Edge(edge, after)
         if carried <= edge:
             return None
         edge = carried
     return None
 
 
-def _arrival_at(question: Question, demand: Demand, edge_rps: float) -> float:
-    """The arrivals, to the next tenth, from which on more than `edge_rps` are required."""
-    sized = edge_rps - left_over(question, demand) / drain_s(question)
-    low, high = demand.arrival_rps, max(1.0, 2 * demand.arrival_rps, edge_rps)
-    while demand.past.sized(high).rps <= sized:
-        high *= 2
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (middle, high) if demand.past.sized(middle).rps <= sized else (low, middle)
-    return math.ceil(high * 10 - 1e-2) / 10
-
-
-def _waiting_at(
-    question: Question,
-    demand: Demand,
-    wanted: Wanted,
-    edge_rps: float,
-    after: Counts,
-    final: Counts,
-    restrained: Restrained,
-) -> tuple[float, Counts]:
-    """The waiting requests beyond which the outcome is another, and which: by the work left over, or by pressure."""
-    spare = edge_rps - required_rps(question, demand)
-    by_work = math.floor(demand.waiting + spare * drain_s(question))
-    state = next((s for s in question.snapshot.variants if s.name == question.serving()[0]), None)
-    if len(question.serving()) > 1 or state is None or state.target is None:
-        return by_work, after
-    by_pressure = WAITING_PER_REPLICA * state.target.ready
+def _by_pressure(case: _Case, by_work: _Edge) -> _Edge | None:
+    """The edge at which a queue presses, whatever the model says; None where work left over weighs sooner."""
+    name, *others = case.question.serving()
+    state = case.question.snapshot.variant(name)
+    if others or state is None or state.target is None:
+        return None
     own = state.signals.waiting.usable or 0.0
-    pressing = demand.waiting - own + by_pressure
-    if not own <= by_pressure or pressing >= by_work:
-        return by_work, after
-    crowd = replace(state, signals=replace(state.signals, waiting=Reading(by_pressure + 1, Freshness.STALE)))
-    seen = tuple(crowd if s.name == state.name else s for s in question.snapshot.variants)
-    crowded = replace(question, snapshot=replace(question.snapshot, variants=seen))
-    more = replace(demand, waiting=pressing + 1)
-    counts, _ = wanted(required_rps(crowded, more))
-    pressed = under_pressure(crowded, counts)
-    later = restrained(counts if pressed is None else pressed.after)
-    return (by_work, after) if later == final else (pressing, later)
+    limit = WAITING_PER_REPLICA * state.target.ready
+    pressing = math.floor(case.demand.waiting - own + limit)
+    if own > limit or pressing >= by_work.at:
+        return None
+    after = case.crowded(pressing + 1)
+    return _Edge(pressing, after) if after != case.final else None
+
+
+def _by_trial(case: _Case) -> tuple[_Edge | None, _Edge | None]:
+    """The same two edges by deciding again and again: a reduction depends on demand through the guards as well."""
+
+    def arriving(tenths: int) -> Counts:
+        return case.outcome(case.question, case.arriving(tenths / 10))
+
+    def waiting(requests: int) -> Counts:
+        return case.crowded(requests)
+
+    arrival = _first(case.final, arriving, math.floor(case.demand.arrival_rps * 10))
+    crowd = _first(case.final, waiting, math.floor(case.demand.waiting)) if len(case.question.serving()) == 1 else None
+    return (
+        None if arrival is None else _Edge(arrival.at / 10, arrival.after),
+        None if crowd is None else _Edge(crowd.at - 1, crowd.after),
+    )
+
+
+def _first(final: Counts, outcome: Callable[[int], Counts], low: int) -> _Edge | None:
+    """The first whole number above `low` with another outcome, and which; None where there is none at all."""
+    high, step = low + 1, 1
+    while outcome(high) == final:
+        low, high, step = high, high + step, 2 * step
+        if step > _MOST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if outcome(middle) == final else (low, middle)
+    return _Edge(high, outcome(high))
 
 
 def _at_most(question: Question, final: Counts) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from controller.estimate.demand import Demand
 from controller.estimate.world import World
 from controller.model.bounds import EffectiveBounds
 from controller.model.decision import Alternative, Counts, Step
@@ -32,8 +33,8 @@ class Question:
         return [v.name for v in self.fleet.spec.variants if v.subset == self.stable]
 
 
-Restrained = Callable[[Counts], Counts]
-"""What the guards would leave of other counts."""
+Restrained = Callable[[Counts, Demand | None], Counts]
+"""What the guards would leave of other counts, at that demand."""
 WhatIf = Callable[[Counts, Restrained], tuple[str, ...]]
 """What would have changed the final counts, given them and the guards: sentences that are true as they stand."""
 

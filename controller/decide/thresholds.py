@@ -76,7 +76,9 @@ def _what_if(question: Question, moved: int, final: Counts, restrained: Restrain
     under = f"GPU < {rule.gpu_down:.0%} and queue < {rule.queue_down:g}"
     between = f"neither {over} nor {under}"
     sides = [(rule.step_up, over), (-rule.step_down, under), (0, between)]
-    outcomes = [(restrained(_moved(question, step)), when) for step, when in sides if step != moved]
+    outcomes = [
+        (restrained(_moved(question, step), question.world.demand), when) for step, when in sides if step != moved
+    ]
     return tuple(f"{change(final, after)} if {when}" for after, when in outcomes if after != final)
 
 
