@@ -7,12 +7,13 @@ taken at its lower confidence bound. The smallest of four limits binds: TPOT, TT
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.estimate import law as laws
+from controller.model.copies import replace
 from controller.model.fleet import Fleet
 from controller.model.memory import LearnedLaw, VariantMemory
-from controller.model.snapshot import Snapshot, VariantSignals, VariantState
+from controller.model.snapshot import MOST, Snapshot, VariantSignals, VariantState
 from engine import perf
 from engine.perf import Mix, Promise
 from engine.profile import Profile, StepLaw
@@ -195,9 +196,9 @@ def observe_kv(memory: VariantMemory, signals: VariantSignals) -> VariantMemory:
     mix_known = memory.prompt_tokens is not None and memory.output_tokens is not None
     if ratio and ratio > 0.2 and running and engines and mix_known:
         context = (memory.prompt_tokens or 0.0) + (memory.cached_tokens or 0.0) + (memory.output_tokens or 0.0) / 2
-        seen = running / engines * context / ratio
+        seen = max(1.0, min(MOST, running / engines * context / ratio))
         old = memory.kv_tokens_per_ratio or seen
         return replace(memory, kv_tokens_per_ratio=old + 0.1 * (seen - old))
-    if memory.kv_tokens_per_ratio is None and signals.kv_capacity_tokens.fresh:
+    if memory.kv_tokens_per_ratio is None and (signals.kv_capacity_tokens.fresh or 0.0) >= 1:
         return replace(memory, kv_tokens_per_ratio=signals.kv_capacity_tokens.fresh)
     return memory

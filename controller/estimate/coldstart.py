@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from controller.model.copies import replace
 from controller.model.memory import StartingReplica, VariantMemory
 from controller.model.snapshot import Replica, ReplicaPhase, ScaleTarget
 

@@ -7,8 +7,9 @@ clients abandon leave without a completion, so the count of first tokens is a se
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from controller.model.copies import replace
 from controller.model.memory import DemandPoint, FleetMemory, VariantMemory
 from controller.model.snapshot import Reading, Snapshot, VariantState
 from engine.perf import Mix
@@ -26,6 +27,8 @@ IDLE_RPS = 1e-3
 _MIX_REQUESTS = 400.0
 """Requests that the mean tokens of a request rest on: lengths scatter by 80 %, so that is a mean known to 4 %."""
 _MIX_MIN_WEIGHT = 0.01
+_MOST_TOKENS, _LEAST_TOKENS = 1e7, 0.1
+"""No request is longer, and none gives less than a token: means beyond are of windows too short to tell."""
 _TREND_MIN_POINTS = 6
 _TREND_MIN_S = 30.0
 """Woken cycles are close together and their windows overlap: many points of a few seconds are no trend."""
@@ -57,20 +60,45 @@ class Past:
 
         The upper quantile of what the demand may be; a forecast may raise it (at most to the double), never lower it.
         """
-        usual = self.mean_rps if self.points else arrival_rps
-        surge, ebb = _left_the_noise(arrival_rps, usual, self.window_s, self.span_s, known=self.points > 0)
-        if surge or ebb:
-            reactive = arrival_rps + _noise(max(usual, arrival_rps), self.window_s)
+        surge, ebb = self._left_the_noise(arrival_rps)
+        rps, ahead = self._ahead(arrival_rps, self._reactive_rps(arrival_rps, left=surge or ebb))
+        if ahead:
+            how = f"the trend {self.horizon_s:.0f} s ahead"
+        elif surge or ebb:
             how = "the newest window, because it left the last minute's noise"
         else:
-            level = (usual * self.points + arrival_rps) / (self.points + 1)
-            z = _UPPER_Z if self.span_s >= LONG_S / 2 else 1.0
-            reactive = level + z * _noise(level, self.span_s) if level >= IDLE_RPS else 0.0
             how = f"the mean of the last {self.span_s:.0f} s"
-        forecast = min(arrival_rps + self.trend_rps_per_s * self.horizon_s, 2 * reactive)
-        if self.trend_rps_per_s > 0 and forecast > reactive:
-            return Sizing(forecast, f"the trend {self.horizon_s:.0f} s ahead", surge)
-        return Sizing(reactive, how, surge)
+        return Sizing(rps, how, surge)
+
+    def sized_rps(self, arrival_rps: float) -> float:
+        """The number of `sized` alone, for searches that ask for it many times."""
+        left = any(self._left_the_noise(arrival_rps))
+        return self._ahead(arrival_rps, self._reactive_rps(arrival_rps, left=left))[0]
+
+    def _left_the_noise(self, arrival_rps: float) -> tuple[bool, bool]:
+        """Whether the newest window is above (surge) or below (ebb) what both windows' counting noise explains."""
+        if not self.points:
+            return (False, False)
+        usual = self.mean_rps
+        both = math.hypot(_noise(usual, self.window_s), _noise(usual, self.span_s))
+        if arrival_rps >= usual:
+            return (arrival_rps > usual + _SURGE_Z * both, False)
+        own = math.hypot(_noise(arrival_rps, self.window_s), both / 2)
+        return (False, arrival_rps < usual - _SURGE_Z * own)
+
+    def _reactive_rps(self, arrival_rps: float, *, left: bool) -> float:
+        usual = self.mean_rps if self.points else arrival_rps
+        if left:
+            return arrival_rps + _noise(max(usual, arrival_rps), self.window_s)
+        level = (usual * self.points + arrival_rps) / (self.points + 1)
+        z = _UPPER_Z if self.span_s >= LONG_S / 2 else 1.0
+        return level + z * _noise(level, self.span_s) if level >= IDLE_RPS else 0.0
+
+    def _ahead(self, arrival_rps: float, reactive_rps: float) -> tuple[float, bool]:
+        """The forecast where it is the greater number, and whether it is."""
+        forecast_rps = min(arrival_rps + self.trend_rps_per_s * self.horizon_s, 2 * reactive_rps)
+        ahead = self.trend_rps_per_s > 0 and forecast_rps > reactive_rps
+        return (forecast_rps if ahead else reactive_rps), ahead
 
     def steady_rps(self, sized_rps: float) -> float:
         """The arrivals that, coming evenly for a minute, are sized as `sized_rps`."""
@@ -110,12 +138,15 @@ def observe_mix(memory: VariantMemory, state: VariantState, interval_s: float) -
     if not first or prefill is None or decode is None:
         return memory
     served = max(first, done or 0.0)
+    means = (prefill / first, cached / first, decode / served)
+    if max(means) > _MOST_TOKENS or means[2] < _LEAST_TOKENS:
+        return memory
     weight = max(_MIX_MIN_WEIGHT, first * interval_s / (first * interval_s + _MIX_REQUESTS))
     return replace(
         memory,
-        prompt_tokens=_smooth(memory.prompt_tokens, prefill / first, weight),
-        cached_tokens=_smooth(memory.cached_tokens, cached / first, weight),
-        output_tokens=_smooth(memory.output_tokens, decode / served, weight),
+        prompt_tokens=_smooth(memory.prompt_tokens, means[0], weight),
+        cached_tokens=_smooth(memory.cached_tokens, means[1], weight),
+        output_tokens=_smooth(memory.output_tokens, means[2], weight),
     )
 
 
@@ -204,14 +235,6 @@ def estimate_demand(memory: FleetMemory, snapshot: Snapshot, point: DemandPoint,
 def _noise(rps: float, span_s: float) -> float:
     """Standard deviation of a rate counted over `span_s` seconds."""
     return math.sqrt(_DISPERSION * max(rps, 0.1) / span_s)
-
-
-def _left_the_noise(now: float, usual: float, window_s: float, span_s: float, *, known: bool) -> tuple[bool, bool]:
-    """Whether the newest window is above (surge) or below (ebb) what both windows' counting noise explains."""
-    if not known:
-        return (False, False)
-    both = math.hypot(_noise(usual, window_s), _noise(usual, span_s))
-    return (now > usual + _SURGE_Z * both, now < usual - _SURGE_Z * math.hypot(_noise(now, window_s), both / 2))
 
 
 def _trend(points: list[DemandPoint]) -> float:

@@ -9,8 +9,8 @@ code may change). Plain Python arithmetic: decisions replay bit for bit on any C
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
+from controller.model.copies import replace
 from controller.model.memory import LearnedLaw
 from engine.profile import Grade, Profile, StepLaw
 
@@ -43,13 +43,15 @@ def terms_of(law: StepLaw) -> Row:
 
 def prior(profile: Profile) -> LearnedLaw:
     """The belief before any observation: the profile, as sure as its provenance."""
+    covariance = tuple([_prior_covariance(profile, i, j) for i in range(TERMS) for j in range(TERMS)])
+    return LearnedLaw(profile=profile.name, mean=terms_of(profile.law), covariance=covariance)
+
+
+def _prior_covariance(profile: Profile, i: int, j: int) -> float:
     mean = terms_of(profile.law)
     cv = _COMMON_CV[profile.provenance.grade]
     own = (cv * _TERM_CV_SHARE) ** 2
-    covariance = tuple(
-        mean[i] * mean[j] * (cv * cv + (own if i == j else 0.0)) for i in range(TERMS) for j in range(TERMS)
-    )
-    return LearnedLaw(profile=profile.name, mean=mean, covariance=covariance)
+    return mean[i] * mean[j] * (cv * cv + (own if i == j else 0.0))
 
 
 def step_law(belief: LearnedLaw, scale: float = 1.0) -> StepLaw:
@@ -68,37 +70,42 @@ def relative_error(belief: LearnedLaw, row: Row) -> float:
 def updated(belief: LearnedLaw, row: Row, step_s: float, profile: Profile) -> LearnedLaw:
     """The belief after seeing that a mean step composed as `row` took `step_s` seconds.
 
-    Returns the belief unchanged where the observation is impossible (not positive, not finite).
+    Returns the belief unchanged where the observation is impossible (not positive, not finite, or beyond reckoning).
     """
     if not (math.isfinite(step_s) and step_s > 0 and all(math.isfinite(x) for x in row)):
         return belief
-    covariance = tuple(value * _DRIFT for value in belief.covariance)
+    covariance = tuple([value * _DRIFT for value in belief.covariance])
     leverage = _times(covariance, row)
     noise = (_NOISE_CV * step_s) ** 2
     innovation_variance = _dot(row, leverage) + noise
     surprise_s = step_s - _dot(belief.mean, row)
-    gain = tuple(value / innovation_variance for value in leverage)
+    gain = tuple([value / innovation_variance for value in leverage])
     floors = terms_of(profile.law)
-    mean = tuple(max(_FLOOR_RATIO * floors[i], belief.mean[i] + gain[i] * surprise_s) for i in range(TERMS))
-    shrunk = tuple(covariance[i * TERMS + j] - gain[i] * leverage[j] for i in range(TERMS) for j in range(TERMS))
+    mean = tuple([max(_FLOOR_RATIO * floors[i], belief.mean[i] + gain[i] * surprise_s) for i in range(TERMS)])
+    shrunk = tuple([covariance[i * TERMS + j] - gain[i] * leverage[j] for i in range(TERMS) for j in range(TERMS)])
+    if not all(math.isfinite(value) for value in (*mean, *shrunk)):
+        return belief
     return replace(belief, mean=mean, covariance=_bounded(shrunk, profile), samples=belief.samples + 1)
 
 
 def _bounded(covariance: tuple[float, ...], profile: Profile) -> tuple[float, ...]:
     """Forgetting must not grow a term's variance beyond its prior's: scale such rows and columns back."""
-    limit = prior(profile).covariance
-    scale = [
-        math.sqrt(min(1.0, limit[i * TERMS + i] / covariance[i * TERMS + i])) if covariance[i * TERMS + i] > 0 else 1.0
-        for i in range(TERMS)
-    ]
-    if all(s == 1.0 for s in scale):
+    variances = covariance[:: TERMS + 1]
+    most = [_prior_covariance(profile, i, i) for i in range(TERMS)]
+    if all(have <= limit for have, limit in zip(variances, most, strict=True)):
         return covariance
-    return tuple(covariance[i * TERMS + j] * scale[i] * scale[j] for i in range(TERMS) for j in range(TERMS))
+    scale = [
+        math.sqrt(min(1.0, limit / have)) if have > 0 else 1.0 for have, limit in zip(variances, most, strict=True)
+    ]
+    return tuple([covariance[i * TERMS + j] * scale[i] * scale[j] for i in range(TERMS) for j in range(TERMS)])
 
 
 def _dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
-    return sum(x * y for x, y in zip(left, right, strict=True))
+    """Written out: it is the innermost loop, and `sum` rounds differently from Python 3.12 on."""
+    a, b, c, d, e = left
+    v, w, x, y, z = right
+    return a * v + b * w + c * x + d * y + e * z
 
 
 def _times(matrix: tuple[float, ...], vector: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(sum(matrix[i * TERMS + j] * vector[j] for j in range(TERMS)) for i in range(TERMS))
+    return tuple([_dot(matrix[start : start + TERMS], vector) for start in range(0, TERMS * TERMS, TERMS)])

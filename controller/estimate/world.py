@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.estimate.capacity import Capacity, estimate_capacity, observe_kv, observe_law, observe_spreads
 from controller.estimate.coldstart import ColdStart, cold_start, observe_starts
 from controller.estimate.demand import Demand, estimate_demand, mix_of, observe_demand, observe_mix
 from controller.estimate.evidence import Evidence, weigh
+from controller.model.copies import replace
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory, VariantMemory
 from controller.model.snapshot import Snapshot, VariantState
