@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 from controller.decide import override, slo, standing, thresholds
 from controller.decide.proposal import Proposal, Question, text_of
@@ -20,6 +19,7 @@ from controller.estimate.world import World, estimate
 from controller.guard.base import Guard, GuardContext
 from controller.guard.chain import GUARDS, restrain
 from controller.model.bounds import effective_bounds
+from controller.model.copies import replace
 from controller.model.decision import Action, Counts, Decision, Reason, ScaleWrite, Step
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory, Recommendation

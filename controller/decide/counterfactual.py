@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.decide.pressure import WAITING_PER_REPLICA, under_pressure
 from controller.decide.proposal import Question, Restrained, text_of
 from controller.decide.sizing import drain_s, left_over, required_rps, usable_rps
 from controller.estimate.demand import LONG_S, Demand
+from controller.model.copies import replace
 from controller.model.decision import Counts
 from controller.model.snapshot import Freshness, Reading
 
@@ -58,7 +59,7 @@ class _Case:
 
     def arriving(self, arrival_rps: float) -> Demand:
         """The demand, were there so many arrivals."""
-        return replace(self.demand, arrival_rps=arrival_rps, sized_rps=self.demand.past.sized(arrival_rps).rps)
+        return replace(self.demand, arrival_rps=arrival_rps, sized_rps=self.demand.past.sized_rps(arrival_rps))
 
     def crowded(self, waiting: float) -> Counts:
         """What would be decided if so many requests waited, all the others being of other versions."""
@@ -100,11 +101,11 @@ def _by_model(case: _Case) -> tuple[_Edge | None, _Edge | None]:
         return None, None
     sized = more.at - left_over(case.question, case.demand) / drain_s(case.question)
     low, high = case.demand.arrival_rps, max(1.0, 2 * case.demand.arrival_rps, more.at)
-    while high < _MOST and case.demand.past.sized(high).rps <= sized:
+    while high < _MOST and case.demand.past.sized_rps(high) <= sized:
         high *= 2
     while high - low > 1e-3:
         middle = (low + high) / 2
-        low, high = (middle, high) if case.demand.past.sized(middle).rps <= sized else (low, middle)
+        low, high = (middle, high) if case.demand.past.sized_rps(middle) <= sized else (low, middle)
     spare = more.at - required_rps(case.question, case.demand)
     by_work = _Edge(math.floor(case.demand.waiting + spare * drain_s(case.question)), more.after)
     return _Edge(math.ceil(high * 10 - 1e-2) / 10, more.after), _by_pressure(case, by_work) or by_work
