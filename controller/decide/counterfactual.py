@@ -23,7 +23,10 @@ Wanted = Callable[[float], tuple[Counts, float]]
 
 _TRIES = 4
 _BEYOND = 1e-6
-_MOST = 1e6
+_JUST = 0.01
+"""Requests/s just beyond an edge."""
+_MOST = 100_000
+"""Tenths of requests/s, and requests, beyond the present number: what takes more is not told."""
 _SPARE_RATIO = 0.95
 """The margin of the headroom guard against growing back at once."""
 
@@ -101,14 +104,19 @@ def _by_model(case: _Case) -> tuple[_Edge | None, _Edge | None]:
         return None, None
     sized = more.at - left_over(case.question, case.demand) / drain_s(case.question)
     low, high = case.demand.arrival_rps, max(1.0, 2 * case.demand.arrival_rps, more.at)
-    while high < _MOST and case.demand.past.sized_rps(high) <= sized:
+    while case.demand.past.sized_rps(high) <= sized:
         high *= 2
     while high - low > 1e-3:
         middle = (low + high) / 2
         low, high = (middle, high) if case.demand.past.sized_rps(middle) <= sized else (low, middle)
     spare = more.at - required_rps(case.question, case.demand)
-    by_work = _Edge(math.floor(case.demand.waiting + spare * drain_s(case.question)), more.after)
-    return _Edge(math.ceil(high * 10 - 1e-2) / 10, more.after), _by_pressure(case, by_work) or by_work
+    arrival = math.ceil(high * 10 - 1e-2) / 10
+    waiting = math.floor(case.demand.waiting + spare * drain_s(case.question))
+    if len(case.question.serving()) > 1:  # mixes may follow each other so closely that one step is two edges
+        grown = case.outcome(case.question, case.arriving(arrival + _JUST))
+        return _Edge(arrival, grown), _Edge(waiting, case.crowded(waiting + 1))
+    by_work = _Edge(waiting, more.after)
+    return _Edge(arrival, more.after), _by_pressure(case, by_work) or by_work
 
 
 def _for_more_demand(case: _Case) -> _Edge | None:
@@ -146,7 +154,7 @@ def _by_trial(case: _Case) -> tuple[_Edge | None, _Edge | None]:
     """The same two edges by deciding again and again: a reduction depends on demand through the guards as well."""
 
     def arriving(tenths: int) -> Counts:
-        return case.outcome(case.question, case.arriving(tenths / 10))
+        return case.outcome(case.question, case.arriving(tenths / 10 + _JUST))
 
     def waiting(requests: int) -> Counts:
         return case.crowded(requests)
@@ -161,11 +169,11 @@ def _by_trial(case: _Case) -> tuple[_Edge | None, _Edge | None]:
 
 def _first(final: Counts, outcome: Callable[[int], Counts], low: int) -> _Edge | None:
     """The first whole number above `low` with another outcome, and which; None where there is none at all."""
+    if outcome(low + _MOST) == final:
+        return None
     high, step = low + 1, 1
     while outcome(high) == final:
         low, high, step = high, high + step, 2 * step
-        if step > _MOST:
-            return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if outcome(middle) == final else (low, middle)

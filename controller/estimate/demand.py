@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from controller.model.copies import replace
 from controller.model.memory import DemandPoint, FleetMemory, VariantMemory
-from controller.model.snapshot import Reading, Snapshot, VariantState
+from controller.model.snapshot import MOST, Reading, Snapshot, VariantState
 from engine.perf import Mix
 
 HISTORY_S = 120.0
@@ -29,6 +29,7 @@ _MIX_REQUESTS = 400.0
 _MIX_MIN_WEIGHT = 0.01
 _MOST_TOKENS, _LEAST_TOKENS = 1e7, 0.1
 """No request is longer, and none gives less than a token: means beyond are of windows too short to tell."""
+_FAST_MIN_S = 0.1
 _TREND_MIN_POINTS = 6
 _TREND_MIN_S = 30.0
 """Woken cycles are close together and their windows overlap: many points of a few seconds are no trend."""
@@ -199,7 +200,7 @@ def _fast(snapshot: Snapshot, finished_rps: float) -> float:
     if len(points) < 2:
         return 0.0
     span_s = points[0][0] - points[-1][0]
-    if span_s <= 0:
+    if span_s < _FAST_MIN_S or not all(0 <= value <= MOST for _, value in points):
         return 0.0
     rate = finished_rps + (points[-1][1] - points[0][1]) / span_s
     return rate - math.sqrt(max(rate, 0.0) * _DISPERSION / span_s) if rate > 0 else 0.0

@@ -45,10 +45,14 @@ def estimate(
     memory = replace(memory, variants=learned)
     memory, point = observe_demand(memory, snapshot)
     demand = estimate_demand(memory, snapshot, point, horizon_s) if point is not None else None
+    evidence = weigh(snapshot)
+    if demand is not None and not evidence.complete and demand.arrival_rps < demand.usual_rps:
+        # Partial evidence may show more demand than before, never less: the past must not sink by a fault.
+        memory = replace(memory, demand=memory.demand[:-1])
     fleet_mix = mix_of(list(learned))
     capacities = {m.name: estimate_capacity(m, mix_of([m]) or fleet_mix, fleet, priors[m.name]) for m in learned}
     world = World(
-        evidence=weigh(snapshot),
+        evidence=evidence,
         demand=demand,
         mix=fleet_mix,
         capacities=capacities,

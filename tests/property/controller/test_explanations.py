@@ -82,7 +82,7 @@ def test_more_waiting_than_stated_gives_the_stated_replicas_and_fewer_do_not(wor
             assert after_text(with_waiting(world, edge)) == match["before"]
 
 
-@LONG
+@settings(LONG, max_examples=30)
 @given(worlds())
 def test_every_statement_about_arrivals_holds_in_fleets_of_several_flavours_too(world: World) -> None:
     made = world.plan()
