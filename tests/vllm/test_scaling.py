@@ -32,6 +32,8 @@ OF_ONE_REPLICA = {"quiet": 0.1, "busy": 1.05, "quiet again": 0.2}
 """Each phase's rate, as a share of what one replica answers with its seats always taken. At 1.05 its queue grows
 without end, while two replicas, which slow each other down here, have a seat free at most times. The beginning must be
 carried even by a replica as the daemon takes it for before it knows how long requests are."""
+LEAST_SHARE = 0.2
+"""Of all answers, for each of the two replicas."""
 INVALID_RUN = 3
 """Exit code for a host that was too busy to judge latencies on, which this test does not."""
 
@@ -111,9 +113,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(json.loads(report.read_text()), output, run_dir, _processes_of(run_dir, begun))
 
 
+def _story(run: Run) -> str:
+    """Every change with its reason, and how busy the machine was: a full one can make any run fail."""
+    changes = (f"{write['before']} → {write['after']}: {write['sentence']}" for write in run.report["writes"])
+    return "\n".join([*changes, f"host: {run.report['host']}"])
+
+
 def test_it_goes_from_one_replica_to_two_and_back(run: Run) -> None:
     writes = [(write["before"], write["after"]) for write in run.report["writes"]]
-    assert writes == [(1, 2), (2, 1)], "\n".join(write["sentence"] for write in run.report["writes"])
+    assert writes == [(1, 2), (2, 1)], _story(run)
     assert run.report["replicas"] == {"start": 1, "max": 2, "end": 1}
 
 
@@ -123,15 +131,12 @@ def test_no_request_fails_and_no_stream_is_cut(run: Run) -> None:
     assert (client["failed"], client["truncated"], client["unanswered"]) == (0, 0, 0)
 
 
-def test_the_engines_are_real_and_both_answered(run: Run) -> None:
+def test_the_engines_are_real_and_the_second_one_really_adds(run: Run) -> None:
     assert run.report["engine"] == "vllm"
     logs = [path.read_text(errors="replace") for path in sorted(logs_dir(run.folder).glob("vllm-server-v1-*.log"))]
-    assert len(logs) == 2
-    assert all('POST /v1/completions HTTP/1.1" 200' in log for log in logs)
-
-
-def test_the_second_replica_really_adds(run: Run) -> None:
-    assert run.report["recovered"] is True, json.dumps(run.report, indent=1)
+    answered = [log.count('POST /v1/completions HTTP/1.1" 200') for log in logs]
+    assert sum(answered) == run.report["client"]["requests"]
+    assert len([count for count in answered if count >= LEAST_SHARE * sum(answered)]) == 2, answered
 
 
 def test_no_process_outlives_the_run(run: Run) -> None:
