@@ -16,7 +16,7 @@ from controller.decide.proposal import Proposal, Question, text_of
 from controller.estimate.continuity import resumed
 from controller.estimate.demand import IDLE_RPS, Demand
 from controller.estimate.world import World, estimate
-from controller.guard.base import Guard, GuardContext
+from controller.guard.base import Guard, GuardContext, no_lower
 from controller.guard.chain import GUARDS, restrain
 from controller.model.bounds import effective_bounds
 from controller.model.copies import replace
@@ -198,10 +198,13 @@ def _remembered(
 ) -> FleetMemory:
     memory, at = question.memory, question.snapshot.at
     window_s = max(question.fleet.spec.scaling.stabilization.down, question.fleet.spec.scaling.stabilization.up)
+    # Fewer replicas wanted on partial evidence are none wanted: the look-back must not be worn away by a fault.
+    complete = question.world.evidence.complete
+    wanted = proposal.counts if complete else no_lower(proposal.counts, question.current)
     return replace(
         memory,
         stable=question.stable,
-        recommendations=_compacted((*memory.recommendations, Recommendation(at, proposal.counts)), at - window_s),
+        recommendations=_compacted((*memory.recommendations, Recommendation(at, wanted)), at - window_s),
         conditions=decision.conditions,
         intent=writes,
         intent_at=at if writes else None,

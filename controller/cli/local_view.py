@@ -27,7 +27,7 @@ def live_table(title: str, client: Mapping[str, Any] | None, fleets: list[Mappin
 
 
 def _client(client: Mapping[str, Any] | None) -> RenderableType:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in ("requests/s", "in flight", "tokens/s", "inside (30 s)", "TTFT p95", "TPOT p95", "failed", "lag p99"):
         table.add_column(name, justify="right")
     if client is None:
@@ -46,14 +46,14 @@ def _client(client: Mapping[str, Any] | None) -> RenderableType:
 
 
 def _fleet(fleet: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    headers = ("variant", "ready", "starting", "draining", "desired", "carries/replica", "TTFT inside", "TPOT inside")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    headers = ("variant", "ready", "starting", "draining", "desired", "each carries", "TTFT in", "TPOT in")
     for name in headers:
         table.add_column(name, justify="left" if name == "variant" else "right")
     figures = fleet["figures"]
     for variant in figures["variants"]:
         table.add_row(
-            f"{fleet['fleet']}/{variant['name']}",
+            f"{fleet['name']}/{variant['name']}",
             _count(variant["ready"]),
             _count(variant["starting"]),
             _count(variant["draining"]),

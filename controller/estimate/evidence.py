@@ -51,11 +51,12 @@ def _gaps(state: VariantState) -> list[str]:
     target = state.target
     if target is None:
         return []
-    gaps = [
-        f"{state.name}: {_gap(name, reading)}"
-        for name in _NEEDED
-        if (reading := getattr(state.signals, name)).fresh is None
-    ]
+    alike: dict[str, list[str]] = {}
+    for name in _NEEDED:
+        reading: Reading = getattr(state.signals, name)
+        if reading.fresh is None:
+            alike.setdefault(_fault(reading), []).append(name)
+    gaps = [f"{state.name}: {', '.join(names)} {fault}" for fault, names in alike.items()]
     engines = state.signals.engines.fresh
     if engines is not None and engines < target.ready:
         gaps.append(f"{state.name}: {engines:.0f} of {target.ready} ready replicas reported")
@@ -63,8 +64,12 @@ def _gaps(state: VariantState) -> list[str]:
 
 
 def _gap(name: str, reading: Reading) -> str:
+    return f"{name} {_fault(reading)}"
+
+
+def _fault(reading: Reading) -> str:
     possible = reading.usable is not None or reading.freshness is not Freshness.FRESH
     word = reading.freshness.value.lower() if possible else "implausible"
     age = f", {reading.age_s:.0f} s old" if reading.age_s is not None else ""
     detail = f" ({reading.detail})" if reading.detail else ""
-    return f"{name} {word}{age}{detail}"
+    return f"{word}{age}{detail}"

@@ -47,6 +47,8 @@ POINTS = tuple(f"{effect}:{side}" for effect in EFFECTS for side in ("before", "
 UNDISTURBED = "undisturbed"
 COOL_DOWN_S = 8.0
 AT_ONCE = 8
+TIMES = QUICK.model_copy(update={"load_s": 1.0})
+"""Some seventy replicas are watched."""
 _TOLD = Path(__file__).with_name("told_replica.py")
 _PATIENCE_S = 40.0
 
@@ -218,7 +220,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, beside: Runs) -> Iterator[Wo
     argv = [sys.executable, "-S", str(_TOLD), "--port", "{port}", "--model", "{model}", "--ready-after", "1"]
     launcher = LauncherConfig(factory="engine.local.launch:CommandLauncher", options={"argv": argv})
     config = SupervisorConfig(
-        fleets=tuple(FleetConfig.of(fleet, replicas={"v1": 2}) for fleet in fleets), launcher=launcher, times=QUICK
+        fleets=tuple(FleetConfig.of(fleet, replicas={"v1": 2}) for fleet in fleets), launcher=launcher, times=TIMES
     )
     with supervisor(config, folder) as (url, _):
         found = World(folder, url)

@@ -49,7 +49,7 @@ def running(tmp_path: Path, beside: Runs) -> Iterator[tuple[subprocess.Popen[str
     time.sleep(3)
     yield command, processes_of(run_dir, root)
     command.kill()
-    command.wait()
+    command.communicate()
 
 
 def test_kill_9_leaves_no_process_behind(running: tuple[subprocess.Popen[str], list[psutil.Process]]) -> None:
