@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pydantic import ValidationError
 
 from controller.cli import logs
-from controller.cli.compose import Daemon, compose
+from controller.cli.compose import Daemon, compose, spare_collector
 from controller.errors import UsageError
 from controller.record.server import StatusServer
 from controller.settings import Settings
@@ -81,7 +81,10 @@ def run(
         clock_offset_s=clock_offset,
         dry_run=dry_run,
     )
-    serve(compose(settings, fleet, proxy_admin), client_stats)
+    daemon = compose(settings, fleet, proxy_admin)
+    daemon.adapters.fleets.fleets()
+    spare_collector()
+    serve(daemon, client_stats)
 
 
 def checked_settings(**values: Any) -> Settings:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.cli import logs
-from controller.cli.compose import Daemon, compose
+from controller.cli.compose import Daemon, compose, spare_collector
 from controller.loop import Loop
 from controller.model.decision import Action
 from controller.settings import Settings
@@ -129,6 +129,7 @@ def main() -> None:
     )
     daemon = compose(settings, Path(options.fleet), None)
     daemon.adapters.fleets.fleets()
+    spare_collector()
     measured = Measured(daemon, options.profile)
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "tick": measured.tick,

@@ -1,7 +1,7 @@
 """A large fleet's metrics as OpenMetrics text, for `promtool tsdb create-blocks-from openmetrics`.
 
 Per pod what the daemon's queries read of vLLM 0.32: gauges, counters, the objectives' histogram buckets among a few
-others, the cache configuration, and a GPU's utilisation: 28 series. Per fleet one counter of its proxy.
+others, the cache configuration, and a GPU's utilisation and memory: 28 series. Per fleet one counter of its proxy.
 
 Histograms are given the type `unknown`, because only a few of their buckets are written: the form asks for all.
 """
@@ -15,7 +15,7 @@ from typing import TextIO
 MODEL = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 VARIANT = "v1"
 TTFT_LE = ("0.25", "0.5", "0.75", "1.0", "2.5", "+Inf")
-TPOT_LE = ("0.025", "0.05", "0.075", "0.1", "0.15", "+Inf")
+TPOT_LE = ("0.025", "0.05", "0.075", "0.1", "+Inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,9 @@ _FAMILIES = (
     _gauge("vllm:kv_cache_usage_perc", 0.12),
     _gauge("vllm:cache_config_info", 1.0, 'block_size="16",num_gpu_blocks="11000"'),
     _gauge("DCGM_FI_DEV_GPU_UTIL", 55.0),
-    _Family("counter", tuple(_finished(*how) for how in (("stop", 1.9), ("length", 0.1), ("abort", 0.0)))),
+    _gauge("DCGM_FI_DEV_FB_USED", 42_000.0),
+    _gauge("DCGM_FI_DEV_FB_FREE", 4_000.0),
+    _Family("counter", tuple(_finished(*how) for how in (("stop", 1.9), ("length", 0.1)))),
     _counter("vllm:prompt_tokens", 1e5, 2300.0),
     _counter("vllm:prompt_tokens_cached", 1e3, 23.0),
     _counter("vllm:generation_tokens", 2e4, 420.0),
@@ -104,7 +106,7 @@ _FAMILIES = (
     _buckets("vllm:time_to_first_token_seconds", dict(zip(TTFT_LE, (1.5, 1.9, 1.97, 1.99, 2.0, 2.0), strict=True))),
     _buckets(
         "vllm:request_time_per_output_token_seconds",
-        dict(zip(TPOT_LE, (0.4, 1.995, 2.0, 2.0, 2.0, 2.0), strict=True)),
+        dict(zip(TPOT_LE, (0.4, 1.995, 2.0, 2.0, 2.0), strict=True)),
     ),
     *_mean("vllm:inter_token_latency_seconds", 12.6, 418.0),
     *_mean("vllm:iteration_tokens_total", 2720.0, 33.0),
