@@ -68,9 +68,9 @@ def mixture(options: Sequence[Option], counts: tuple[int, ...]) -> Mixture:
     pairs = list(zip(counts, options, strict=True))
     return Mixture(
         counts,
-        rps=sum(n * o.rps for n, o in pairs),
-        cost_per_hour=sum(n * o.cost_per_hour for n, o in pairs),
-        score=sum(o.score(n) for n, o in pairs),
+        rps=math.fsum(n * o.rps for n, o in pairs),
+        cost_per_hour=math.fsum(n * o.cost_per_hour for n, o in pairs),
+        score=math.fsum(o.score(n) for n, o in pairs),
     )
 
 
@@ -129,10 +129,10 @@ class _Search:
         """Try every useful count of the next option; `rest_rps` is still to be carried."""
         later = [self.options[i] for i in self.order[len(taken) + 1 :]]
         option = self.options[self.order[len(taken)]]
-        floor_cost = sum(o.min * o.cost_per_hour for o in later)
+        floor_cost = math.fsum(o.min * o.cost_per_hour for o in later)
         for count in self._useful(option, rest_rps, last=not later):
             rest = rest_rps - count * option.rps
-            if self.visited >= MOST_MIXES or rest > sum(o.max * o.rps for o in later) + _TOLERANCE:
+            if self.visited >= MOST_MIXES or rest > math.fsum(o.max * o.rps for o in later) + _TOLERANCE:
                 return
             self.visited += 1
             spent, paid = cost + count * option.cost_per_hour, score + option.score(count)
@@ -154,10 +154,10 @@ class _Search:
         """A bound from below on the score of what the later options must add."""
         if not later:
             return 0.0
-        beyond = rest_rps - sum(o.min * o.rps for o in later)
+        beyond = rest_rps - math.fsum(o.min * o.rps for o in later)
         price = min(o.price for o in later)
         extra = beyond * price if beyond > _TOLERANCE and math.isfinite(price) else 0.0
-        return sum(o.min * o.cost_per_hour for o in later) + extra - _TOLERANCE * (1 + extra)
+        return math.fsum(o.min * o.cost_per_hour for o in later) + extra - _TOLERANCE * (1 + extra)
 
     def _worst(self) -> float:
         return self.found[-1].score if len(self.found) == _KEPT else math.inf
@@ -174,7 +174,7 @@ class _Search:
 def _most_for(options: Sequence[Option], budget: float) -> Mixture:
     """What the budget buys, best value first; never less than the minimum counts."""
     counts = [o.min for o in options]
-    left = budget - sum(o.min * o.cost_per_hour for o in options)
+    left = budget - math.fsum(o.min * o.cost_per_hour for o in options)
     for i in sorted(range(len(options)), key=lambda i: (options[i].price, i)):
         option = options[i]
         more = max(0, min(option.max - counts[i], int((left + _TOLERANCE) // option.cost_per_hour)))

@@ -68,7 +68,7 @@ class _Case:
         """What would be decided if so many requests waited, all the others being of other versions."""
         name = self.question.serving()[0]
         seen = self.question.snapshot.variants
-        others = sum(s.signals.waiting.usable or 0.0 for s in seen if s.name != name)
+        others = math.fsum(s.signals.waiting.usable or 0.0 for s in seen if s.name != name)
         own = Reading(max(0.0, waiting - others), Freshness.STALE)
         changed = tuple(replace(s, signals=replace(s.signals, waiting=own)) if s.name == name else s for s in seen)
         snapshot = replace(self.question.snapshot, variants=changed)
@@ -122,7 +122,7 @@ def _by_model(case: _Case) -> tuple[_Edge | None, _Edge | None]:
 def _for_more_demand(case: _Case) -> _Edge | None:
     """The requests/s beyond which the outcome is another, and which."""
     question, floor, serving = case.question, dict(case.final), case.question.serving()
-    kept = sum(max(0, floor[n] - 1) * usable_rps(question, n) for n in serving)
+    kept = math.fsum(max(0, floor[n] - 1) * usable_rps(question, n) for n in serving)
     edge = max(case.wanted(required_rps(question, case.demand))[1], kept if len(serving) == 1 else 0.0)
     for _ in range(_TRIES):
         counts, carried = case.wanted(edge * (1 + _BEYOND) + _BEYOND)

@@ -127,7 +127,7 @@ class Demand:
 def total(readings: list[Reading]) -> float | None:
     """Sum of the usable readings; None when none is."""
     values = [value for reading in readings if (value := reading.usable) is not None]
-    return sum(values) if values else None
+    return math.fsum(values) if values else None
 
 
 def observe_mix(memory: VariantMemory, state: VariantState, interval_s: float) -> VariantMemory:
@@ -212,7 +212,7 @@ def estimate_demand(memory: FleetMemory, snapshot: Snapshot, point: DemandPoint,
     points = [p for p in memory.demand if snapshot.at - LONG_S <= p.at < snapshot.at]
     past = Past(
         points=len(points),
-        mean_rps=sum(p.arrival_rps for p in points) / len(points) if points else 0.0,
+        mean_rps=math.fsum(p.arrival_rps for p in points) / len(points) if points else 0.0,
         window_s=snapshot.window_s,
         span_s=snapshot.window_s + (snapshot.at - points[0].at if points else 0.0),
         trend_rps_per_s=_trend(points),
@@ -246,10 +246,10 @@ def _trend(points: list[DemandPoint]) -> float:
     if len(points) < _TREND_MIN_POINTS or points[-1].at - points[0].at < _TREND_MIN_S:
         return 0.0
     n = len(points)
-    mean_t = sum(p.at for p in points) / n
-    mean_y = sum(p.arrival_rps for p in points) / n
-    spread = sum((p.at - mean_t) ** 2 for p in points)
-    slope = sum((p.at - mean_t) * (p.arrival_rps - mean_y) for p in points) / spread
-    rest = sum((p.arrival_rps - mean_y - slope * (p.at - mean_t)) ** 2 for p in points)
+    mean_t = math.fsum(p.at for p in points) / n
+    mean_y = math.fsum(p.arrival_rps for p in points) / n
+    spread = math.fsum((p.at - mean_t) ** 2 for p in points)
+    slope = math.fsum((p.at - mean_t) * (p.arrival_rps - mean_y) for p in points) / spread
+    rest = math.fsum((p.arrival_rps - mean_y - slope * (p.at - mean_t)) ** 2 for p in points)
     error = math.sqrt(rest / (n - 2) / spread)
     return max(0.0, slope - 3 * error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from controller.guard.base import GuardContext, keep
 from controller.guard.foreign import foreign_writers
 from controller.model.decision import Counts, Reason, Step
@@ -39,7 +41,7 @@ def budget(context: GuardContext, proposed: Counts) -> Step | None:
     others = foreign_writers(context)
     counts = {n: now[n] if n in others else max(replicas, context.bounds[n].min) for n, replicas in proposed}
     prices = {v.name: v.cost_per_hour for v in context.fleet.spec.variants}
-    cost = sum(prices[name] * replicas for name, replicas in counts.items())
+    cost = math.fsum(prices[name] * replicas for name, replicas in counts.items())
     for name in sorted(counts, key=lambda n: (-prices[n], n)):
         floor = max(now[name], context.bounds[name].min)
         while cost > limit + 1e-9 and counts[name] > floor:

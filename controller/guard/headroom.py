@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from controller.estimate.coldstart import arriving
 from controller.guard.base import GuardContext, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
@@ -37,7 +39,7 @@ def _carried(context: GuardContext, counts: Counts) -> float:
     targets = {s.name: s.target for s in serving if s.target is not None}
     wanted = dict(counts)
     drops = any(wanted[name] < target.ready for name, target in targets.items())
-    return sum(
+    return math.fsum(
         min(wanted[name], target.ready + (0 if drops else _arriving(context, name, target)))
         * context.world.capacities[name].sizing_rps
         * usable
