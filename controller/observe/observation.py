@@ -20,6 +20,7 @@ GAUGES = (
     "running",
     "waiting",
     "before",
+    "before_replicas",
     "before_age",
     "kv_avg",
     "kv_max",
@@ -55,3 +56,5 @@ class Observation:
     """Version family by variant."""
     source_skew_s: float | None = None
     warnings: tuple[str, ...] = ()
+    at_s: float | None = None
+    """The instant of the look by the source's clock, UTC seconds; None where it is not known."""

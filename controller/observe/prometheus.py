@@ -132,7 +132,9 @@ class PrometheusSignals:
             return self._nothing(answered.failed)
         skew_s = answered.number - (began + self._now()) / 2
         asked = self._questions(fleets)
-        return self._observation(asked, self._all(asked, answered.number, ends_at), skew_s)
+        seen = self._observation(asked, self._all(asked, answered.number, ends_at), skew_s)
+        seen.at_s = answered.number
+        return seen
 
     def _scope_of(self, fleets: Sequence[Fleet]) -> Scope:
         """All series, or those of a few fleets when a woken cycle asks for a few among many."""

@@ -186,13 +186,15 @@ def load(scope: Scope) -> Query:
 
 
 def load_before(scope: Scope) -> Query:
-    """Running + waiting one window ago, and how old the newest sample was then."""
+    """Running + waiting one window ago, how many replicas reported then, and how old the newest sample was."""
     back = f"offset {duration(scope.window_s)}"
     running = f"{gauge(scope, 'running')} {back}"
     waiting = f"{gauge(scope, 'waiting')} {back}"
     total = f"{summed(scope, running)} + {summed(scope, waiting)}"
     age = f"min by ({scope.by}) (time() - {scope.window_s:g} - timestamp({running}))"
-    return _query("load_before", {"before": total, "before_age": age}, "requests, seconds", scope.window_s)
+    replicas = f"count by ({scope.by}) (group by ({scope.by}, instance, {scope.labels.pod}) ({running}))"
+    legs = {"before": total, "before_replicas": replicas, "before_age": age}
+    return _query("load_before", legs, "requests, replicas, seconds", scope.window_s)
 
 
 def kv_usage(scope: Scope) -> Query:

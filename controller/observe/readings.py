@@ -8,7 +8,7 @@ window is not covered by samples is STALE; everything else is FRESH.
 from __future__ import annotations
 
 from controller.model.fleet import Fleet
-from controller.model.snapshot import ABSENT, Freshness, Reading, ScaleTarget, VariantSignals
+from controller.model.snapshot import ABSENT, Freshness, Reading, ReplicaPhase, ScaleTarget, VariantSignals
 from controller.observe.observation import Key, Observation
 
 FUTURE_TOLERANCE_S = 1.0
@@ -33,16 +33,37 @@ def absent(detail: str) -> Reading:
     return Reading(None, Freshness.ABSENT, None, detail) if detail else ABSENT
 
 
+def _settled(target: ScaleTarget | None, seen: Observation, stale_after_s: float) -> int:
+    """Ready replicas that were ready well before the window began: all of them must have been seen then."""
+    if target is None or seen.at_s is None:
+        return 0
+    since = seen.at_s - seen.window_s - stale_after_s
+    ready = target.in_phase(ReplicaPhase.READY)
+    return sum(replica.ready_at is not None and replica.ready_at < since for replica in ready)
+
+
 class VariantReadings:
     """One variant's view of the tables."""
 
-    __slots__ = ("age_s", "counts", "fault", "impossible", "key", "rate_fault", "ready", "seen", "stale_after_s")
+    __slots__ = (
+        "age_s",
+        "counts",
+        "fault",
+        "impossible",
+        "key",
+        "rate_fault",
+        "ready",
+        "seen",
+        "settled",
+        "stale_after_s",
+    )
 
     def __init__(self, seen: Observation, stale_after_s: float, key: Key, target: ScaleTarget | None) -> None:
         self.seen = seen
         self.stale_after_s = stale_after_s
         self.key = key
         self.ready = target.ready if target else 0
+        self.settled = _settled(target, seen, stale_after_s)
         self.age_s = seen.legs["age"].rows.get(key)
         self.impossible = self._impossible()
         self.fault = self._fault()
@@ -80,6 +101,9 @@ class VariantReadings:
             return f"it is not known whether samples cover the window: {before.failed}"
         if age_s is None or age_s > self.stale_after_s:
             return f"no sample from the start of the {self.seen.window_s:g} s window"
+        then = self.seen.legs["before_replicas"].rows.get(self.key, 0.0)
+        if then < self.settled:
+            return f"{then:.0f} of {self.settled} replicas reported at the start of the {self.seen.window_s:g} s window"
         return ""
 
     def read(self, name: str, fault: str, most: float = FINITE) -> Reading:

@@ -191,7 +191,7 @@ class ScrapeSignals:
             for (key, name, _), scraper in self._scrapers.items()
             if scraper.history.problem
         )
-        return Observation(SOURCE, self._window_s, legs, families, 0.0, problems)
+        return Observation(SOURCE, self._window_s, legs, families, 0.0, problems, time.time())
 
     def _follow(self, wanted: Collection[Which]) -> None:
         """Scrape exactly the wanted replicas; keep those that left until no window reaches them."""

@@ -80,6 +80,7 @@ def _mean(values: Iterable[float]) -> float:
 def _before(legs: Mapping[str, Leg], key: Key, then: Sequence[Scrape], then_s: float) -> None:
     if then:
         legs["before"].rows[key] = sum(sum(_of(scrape, "running")) + sum(_of(scrape, "waiting")) for scrape in then)
+        legs["before_replicas"].rows[key] = float(len(then))
         legs["before_age"].rows[key] = then_s - max(scrape.at_s for scrape in then)
 
 

@@ -26,6 +26,7 @@ STEADY: Mapping[str, float] = {
     "running": 12,
     "waiting": 4,
     "before": 15,
+    "before_replicas": 2,
     "before_age": 1.0,
     "kv_avg": 0.5,
     "kv_max": 0.75,

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -286,6 +287,25 @@ def test_rates_over_a_window_with_a_gap_at_its_start_are_stale_and_gauges_are_no
     assert variant.running.freshness is Freshness.FRESH
     assert variant.decode_tps == Reading(1600.0, Freshness.STALE, 1.5, "no sample from the start of the 6 s window")
     assert variant.ttft_within_ratio.freshness is Freshness.STALE
+
+
+@pytest.mark.parametrize(
+    ("ready_for_s", "freshness"),
+    [pytest.param(60.0, Freshness.STALE, id="a gap"), pytest.param(8.0, Freshness.FRESH, id="a birth")],
+)
+def test_rates_are_stale_while_a_replica_that_was_ready_then_is_missing_at_the_start_of_the_window(
+    ready_for_s: float, freshness: Freshness
+) -> None:
+    found = {
+        key: replace(t, replicas=tuple(replace(r, ready_at=NOW_S - ready_for_s) for r in t.replicas))
+        for key, t in targets(FLEETS).items()
+    }
+    with source(steady(numbers={**STEADY, "before_replicas": 1}), 5.0) as (signals, _):
+        variant = signals.read(FLEETS, found)[FLEETS[0].key].variants["v1"]
+
+    assert variant.finished_rps.freshness is freshness
+    assert variant.finished_rps.detail == "1 of 2 replicas reported at the start of the 6 s window" * (ready_for_s > 9)
+    assert variant.running.freshness is Freshness.FRESH
 
 
 def test_an_edge_that_the_engines_do_not_have_is_absent_with_the_reason() -> None:
