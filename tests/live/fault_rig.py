@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from controller.model.snapshot import Replica, ReplicaPhase, ScaleTarget
 from controller.observe.local import LocalReplicaReader
 from engine.load.records import RequestRecord, read_results
 from engine.local.config import LauncherConfig
+from engine.local.files import replace_json
 from engine.local.ports import free_port
 from engine.local.stack import LocalStack, StackOptions
 from tests.live.cases import write_yaml
@@ -89,6 +91,19 @@ class FaultRig:
         """Switch a fault of a replica on or off."""
         requests.post(f"http://{replica.address}/faults", json=order, timeout=5).raise_for_status()
 
+    @contextmanager
+    def scraped_twice(self, replica: Replica) -> Iterator[None]:
+        """While it lasts, Prometheus has every series of a replica twice, as by a second job that finds it too."""
+        targets = self.stack.run_dir / "prometheus" / "targets.json"
+        once = json.loads(targets.read_text())
+        again = next(entry for entry in once if entry["targets"] == [replica.address])
+        again = {**again, "labels": {**again["labels"], "job": "vllm-again"}}
+        replace_json(targets, [*once, again])
+        try:
+            yield
+        finally:
+            replace_json(targets, once)
+
     def overview(self) -> dict[str, Any]:
         found: dict[str, Any] = requests.get(f"{self.page}/api/v1/fleets", timeout=5).json()
         return found
@@ -116,6 +131,15 @@ class FaultRig:
                 return
             assert time.monotonic() < deadline, f"not settled: {[c.decision.sentence for c in found[-3:]]}"
             time.sleep(1)
+
+    def wait_for_starting(self, count: int, timeout_s: float = 15.0) -> tuple[Replica, ...]:
+        """The starting replicas, once there are so many and their processes have begun."""
+        deadline = time.monotonic() + timeout_s
+        while len(found := self.target().in_phase(ReplicaPhase.STARTING)) != count:
+            assert time.monotonic() < deadline, f"{len(found)} replicas are starting, not {count}"
+            time.sleep(0.1)
+        time.sleep(0.5)
+        return found
 
     def daemon_process(self) -> psutil.Process:
         """The daemon itself, below its tether."""
