@@ -20,19 +20,26 @@ class ColdStart:
     measured: int
 
 
-def observe_starts(memory: VariantMemory, target: ScaleTarget | None, now: float, deadline_s: float) -> VariantMemory:
-    """Remember starting replicas, measure those that became ready, give up those past their deadline."""
+def observe_starts(
+    memory: VariantMemory, target: ScaleTarget | None, now: float, deadline_s: float, unseen_s: float
+) -> VariantMemory:
+    """Remember starting replicas, measure those that became ready, give up those past their deadline.
+
+    A replica older than the time since the last look (`unseen_s`) that was not starting then had been ready: it is on
+    its way again from now on, and its return is no cold start.
+    """
     if target is None:
         return memory
     present = {r.name: r for r in target.replicas}
     waiting = {s.name: s for s in memory.starting}
     measured = [
         replica.ready_at - replica.created_at
-        for name in waiting
+        for name, start in waiting.items()
         if (replica := present.get(name)) is not None and replica.phase is ReplicaPhase.READY and replica.ready_at
+        if start.since == replica.created_at
     ]
     starting = tuple(
-        waiting.get(r.name, StartingReplica(r.name, r.created_at))
+        waiting.get(r.name, StartingReplica(r.name, r.created_at if now - r.created_at <= unseen_s else now))
         for r in target.in_phase(ReplicaPhase.PENDING, ReplicaPhase.STARTING, ReplicaPhase.FAILED)
     )
     given_up = tuple(s.name for s in starting if now - s.since > deadline_s)
@@ -48,6 +55,11 @@ def cold_start(memory: VariantMemory, expected_s: float) -> ColdStart:
         return ColdStart(expected_s, 0)
     ordered = sorted(memory.cold_starts_s)
     return ColdStart(ordered[math.ceil(0.9 * len(ordered)) - 1], len(ordered))
+
+
+def unseen(target: ScaleTarget) -> int:
+    """Replicas that were ordered and that the cluster does not show yet."""
+    return max(0, target.desired - len(target.replicas) + len(target.in_phase(ReplicaPhase.DRAINING)))
 
 
 def arriving(target: ScaleTarget, given_up: tuple[str, ...]) -> tuple[Replica, ...]:

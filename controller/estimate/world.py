@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,8 +37,10 @@ def estimate(
     """Estimates from what is seen and remembered; `priors` has a profile for every variant of the fleet."""
     scaling = fleet.spec.scaling
     states = {v.name: v for v in snapshot.variants}
+    looked_at = memory.recommendations[-1].at if memory.recommendations else None
+    unseen_s = math.inf if looked_at is None else snapshot.at - looked_at + 2 * snapshot.interval_s
     learned = tuple(
-        _observe(memory.variant(v.name), states.get(v.name), fleet, snapshot, priors[v.name])
+        _observe(memory.variant(v.name), states.get(v.name), fleet, snapshot, priors[v.name], unseen_s)
         for v in fleet.spec.variants
     )
     starts = {m.name: cold_start(m, scaling.cold_start) for m in learned}
@@ -64,11 +67,16 @@ def estimate(
 
 
 def _observe(
-    memory: VariantMemory, state: VariantState | None, fleet: Fleet, snapshot: Snapshot, profile: Profile
+    memory: VariantMemory,
+    state: VariantState | None,
+    fleet: Fleet,
+    snapshot: Snapshot,
+    profile: Profile,
+    unseen_s: float,
 ) -> VariantMemory:
     if state is None:
         return memory
-    memory = observe_starts(memory, state.target, snapshot.cluster_at, fleet.spec.scaling.start_deadline)
+    memory = observe_starts(memory, state.target, snapshot.cluster_at, fleet.spec.scaling.start_deadline, unseen_s)
     memory = observe_mix(memory, state, snapshot.interval_s)
     memory = observe_kv(memory, state.signals)
     memory = observe_law(memory, state.signals, profile)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from controller.estimate.coldstart import arriving
+from controller.estimate.coldstart import arriving, unseen
 from controller.guard.base import GuardContext, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
-from controller.model.snapshot import ReplicaPhase, ScaleTarget
+from controller.model.snapshot import ScaleTarget
 
 _SPARE_RATIO = 0.95
 """The shrunken fleet must be left with this margin against growing back at once (hysteresis)."""
@@ -50,8 +50,7 @@ def _carried(context: GuardContext, counts: Counts) -> float:
 def _arriving(context: GuardContext, name: str, target: ScaleTarget) -> int:
     """Replicas on their way, and those ordered that the cluster does not show yet."""
     given_up = context.world.given_up.get(name, ())
-    shown = len(target.replicas) - len(target.in_phase(ReplicaPhase.DRAINING))
-    return len(arriving(target, given_up)) + max(0, target.desired - shown)
+    return len(arriving(target, given_up)) + unseen(target)
 
 
 def _one_back(counts: Counts, current: Counts) -> Counts:
