@@ -7,7 +7,7 @@ change has had time to show, and only while nothing is on its way.
 from __future__ import annotations
 
 from controller.decide.proposal import Question, text_of, with_count
-from controller.estimate.coldstart import arriving
+from controller.estimate.coldstart import arriving, unseen
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import VariantState
 
@@ -36,8 +36,10 @@ def _answer(question: Question, counts: Counts, state: VariantState, why: str) -
     if _on_the_way(question, state):
         text = f"{why}, but capacity is on its way or has just come: {text_of(kept)}"
         return Step("pressure", counts, kept, Reason.IN_FLIGHT, text)
-    if now[state.name] >= question.bounds[state.name].max:
-        return Step("pressure", counts, kept, Reason.PRESSURE, f"{why}, at the most replicas that are allowed")
+    most = question.bounds[state.name]
+    if now[state.name] >= most.max:
+        text = f"{why}, but at most {most.max} of {state.name} are allowed ({most.source})"
+        return Step("pressure", counts, kept, Reason.PRESSURE, text)
     grown = with_count(kept, state.name, now[state.name] + 1)
     return Step("pressure", counts, grown, Reason.PRESSURE, f"{why}: one more than the model asks for")
 
@@ -46,7 +48,7 @@ def _on_the_way(question: Question, state: VariantState) -> bool:
     target = state.target
     if target is None:
         return True
-    if arriving(target, question.world.given_up.get(state.name, ())):
+    if unseen(target) or arriving(target, question.world.given_up.get(state.name, ())):
         return True
     settle_s = 1.5 * question.snapshot.window_s
     return any(r.ready_at is not None and question.snapshot.cluster_at - r.ready_at < settle_s for r in target.replicas)

@@ -156,7 +156,7 @@ def _why(
     ]
     text = f"{required:.1f} requests/s take {text_of(counts)}: {'; '.join(parts)}"
     if allocation.short:
-        text += f"; {required - allocation.chosen.rps:.1f}/s remain uncovered ({allocation.short})"
+        text += f"; {required - allocation.chosen.rps:.1f}/s remain uncovered ({allocation.short}: {_limits(question)})"
         return (Reason.BUDGET if "budget" in allocation.short else Reason.BOUND_MAX), text
     if _unattainable(question):
         return Reason.UNATTAINABLE, text + "; sized for stability, not for the objective"
@@ -164,7 +164,27 @@ def _why(
         return Reason.WAKE, f"requests are refused at the proxy ({demand.refused_rps:.1f}/s): {text}"
     if any(question.world.given_up.values()) and sum(r for _, r in counts) > sum(allocation.chosen.counts):
         return Reason.RETRY, text + "; one more, because a replica that never got ready was given up"
-    return (Reason.STEADY if counts == question.current else Reason.DEMAND), text
+    forced = _forced(question, allocation, required)
+    if forced:
+        text = f"{required:.1f} requests/s would take fewer than {text_of(counts)}: {forced}"
+    if counts == question.current:
+        return Reason.STEADY, text
+    return (Reason.BOUND_MIN if forced else Reason.DEMAND), text
+
+
+def _forced(question: Question, allocation: Allocation, required: float) -> str:
+    """The minimum without which fewer replicas would do, and where it comes from."""
+    for name, replicas in zip(question.serving(), allocation.chosen.counts, strict=True):
+        least, fewer_rps = question.bounds[name], allocation.chosen.rps - usable_rps(question, name)
+        if replicas == least.min > 0 and fewer_rps >= max(required, _LEAST_RPS):
+            return f"at least {least.min} of {name} ({least.source})"
+    return ""
+
+
+def _limits(question: Question) -> str:
+    found = [f"at most {question.bounds[n].max} of {n} ({question.bounds[n].source})" for n in question.serving()]
+    budget = question.fleet.spec.scaling.max_cost_per_hour
+    return ", ".join(found if budget is None else [*found, f"{budget:g} per hour"])
 
 
 def _binding(question: Question, name: str) -> str:

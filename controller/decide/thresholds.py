@@ -63,9 +63,12 @@ def _moved(question: Question, step: int) -> Counts:
 
 
 def _answer(question: Question, moved: int, reason: Reason, text: str, inputs: _Inputs) -> Proposal:
-    counts = _moved(question, moved)
+    counts, short = _moved(question, moved), ""
+    if moved > 0 and counts == question.current:
+        reason, text, short = Reason.BOUND_MAX, f"{text}, at the most replicas that are allowed", "max"
+    elif moved < 0 and counts == question.current:
+        reason, text = Reason.BOUND_MIN, f"{text}, at the fewest replicas that are allowed"
     step = Step("thresholds", question.current, counts, reason, text, inputs)
-    short = "max" if reason is Reason.THRESHOLD_UP and counts == question.current else ""
     return Proposal(counts, (step,), what_if=partial(_what_if, question, moved), short=short)
 
 

@@ -31,15 +31,19 @@ PHASES = {
 }
 
 
+EPOCH = 1_800_000_000.0
+"""The simulation's zero: 2027-01-15T08:00:00Z."""
+
+
 class VirtualClock:
-    """Wall and monotonic time are the simulation's; `offset_s` makes the wall clock wrong."""
+    """Wall and monotonic time are the simulation's; `offset_s` makes the daemon's wall clock wrong, and no other."""
 
     def __init__(self) -> None:
         self.t = 0.0
         self.offset_s = 0.0
 
     def now(self) -> float:
-        return 1_800_000_000.0 + self.t + self.offset_s
+        return EPOCH + self.t + self.offset_s
 
     def monotonic(self) -> float:
         return self.t
@@ -63,13 +67,12 @@ class SimCluster:
         if not self.readable:
             return {}
         pages = self.sim.pages()
-        base = self.clock.now() - self.clock.t
         replicas = tuple(
             Replica(
                 name=r.name,
                 phase=PHASES[r.phase],
-                created_at=base + r.created_at,
-                ready_at=base + r.ready_at if r.phase is not Phase.STARTING else None,
+                created_at=EPOCH + r.created_at,
+                ready_at=EPOCH + r.ready_at if r.phase is not Phase.STARTING else None,
                 load=float(pages[r.name].inflight) if r.name in pages else None,
             )
             for r in self.sim.replicas()
@@ -93,6 +96,11 @@ class SimCluster:
         leaving = [r.name for r in alive if r.name in victims][: max(0, len(alive) - self.desired)]
         for name in leaving:
             self.sim.drain(name)
+
+    def kill(self, name: str) -> None:
+        """A replica dies; as a Deployment would, another one is started in its place."""
+        self.sim.kill(name)
+        self._settle()
 
 
 @dataclass
@@ -128,7 +136,7 @@ class SimSignals:
     def _signals(self) -> FleetSignals:
         window = [s for s in self.samples if s[0] > self.clock.t - self.window_s - 1e-9]
         if len(window) < 2:
-            return FleetSignals("prometheus", self.window_s, {}, ABSENT, ABSENT, ABSENT)
+            return FleetSignals("prometheus", self.window_s, {}, ABSENT, ABSENT, ABSENT, -self.clock.offset_s)
         age = self.clock.t - window[-1][0]
         fresh = Freshness.FRESH if age <= 10 else Freshness.STALE
         span = window[-1][0] - window[0][0]
@@ -147,6 +155,7 @@ class SimSignals:
             inflight=reading(inflight(window[-1])),
             inflight_before=reading(inflight(window[0])),
             refused_rps=reading(refused),
+            source_skew_s=-self.clock.offset_s,
         )
 
     def _variant(
