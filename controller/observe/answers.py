@@ -56,8 +56,9 @@ def tables(query: Query, result: Any, labels: MetricLabels, at_s: float | None) 
     """
     try:
         legs = _tables(query, result, labels)
+        evaluated_at = {row["value"][0] for row in result}
         for leg in legs.values():
-            _date(leg, {row["value"][0] for row in result}, at_s)
+            _date(leg, evaluated_at, at_s)
         return legs
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise MalformedAnswerError(f"the answer is no instant vector: {error!r:.200}") from error
@@ -96,13 +97,22 @@ def _legs(query: Query, result: Sequence[Any], by: tuple[str, ...]) -> dict[str,
     for row in result:
         metric = row["metric"]
         _, text = row["value"]
-        get = metric.get
-        key: Row = tuple([get(label, "") for label in by])
+        key = _key(metric, by)
         leg = legs[metric[LEG] if split else only]
-        if key in leg.rows:
+        rows = leg.rows
+        if key in rows:
             leg.impossible[key] = "reported more than once"
-        leg.rows[key] = float(text)
+        rows[key] = float(text)
     return legs
+
+
+def _key(metric: Mapping[str, str], by: tuple[str, ...]) -> Row:
+    """The row's values of the grouping labels; a label that is not there is empty."""
+    if len(by) == 3:
+        first, second, third = by
+        get = metric.get
+        return (get(first, ""), get(second, ""), get(third, ""))
+    return tuple([metric.get(label, "") for label in by])
 
 
 def _buckets(result: Sequence[Any], labels: MetricLabels) -> Leg:

@@ -20,6 +20,7 @@ FINITE = 1.7e308
 _SLACK = 1e-6
 """Rounding of ratios of sums of floats."""
 _NOTHING = VariantSignals()
+_FRESH, _STALE = Freshness.FRESH, Freshness.STALE
 _INF = float("inf")
 
 
@@ -125,8 +126,8 @@ class VariantReadings:
                 return self.judge(most, fault)
             return implausible(f"reported as {value}", self.age_s)
         if fault:
-            return Reading(value, Freshness.STALE, self.age_s, fault)
-        return Reading(value, Freshness.FRESH, self.age_s)
+            return Reading(value, _STALE, self.age_s, fault)
+        return Reading(value, _FRESH, self.age_s)
 
     def signals(self, fleet: Fleet) -> VariantSignals:
         """Everything about this variant."""
