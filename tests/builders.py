@@ -16,7 +16,7 @@ from typing import Any
 from controller.guard.base import Guard
 from controller.guard.chain import GUARDS
 from controller.model.fleet import Fleet
-from controller.model.memory import DemandPoint, FleetMemory, Recommendation, VariantMemory
+from controller.model.memory import DemandPoint, FleetMemory, Recommendation, StartingReplica, VariantMemory
 from controller.model.plan import Plan
 from controller.model.snapshot import (
     Freshness,
@@ -187,9 +187,12 @@ def a_memory(
     wanted: Sequence[Mapping[str, int]] = (),
     at: float = T0,
     names: Sequence[str] = ("v1",),
+    starting: Sequence[Replica] = (),
     **more: Any,
 ) -> FleetMemory:
     """An hour old, with a last minute of `arrival_rps` and a known mix; `wanted`: what the last cycles proposed.
+
+    `starting`: replicas that were seen starting since their creation.
 
     Without it, one cycle is remembered, which wanted nothing: no look-back holds anything.
     """
@@ -198,7 +201,10 @@ def a_memory(
         DemandPoint(at - ago, arrival_rps, arrival_rps * PROMPT_TOKENS, arrival_rps * OUTPUT_TOKENS, 10.0)
         for ago in range(55, 0, -5)
     )
-    learned = tuple(VariantMemory(n, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS) for n in names)
+    begun = tuple(StartingReplica(r.name, r.created_at) for r in starting)
+    learned = tuple(
+        VariantMemory(n, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS, starting=begun) for n in names
+    )
     past = tuple(Recommendation(at - 5.0 * (len(wanted) - i), tuple(counts.items())) for i, counts in enumerate(wanted))
     return replace(
         FleetMemory(

@@ -127,7 +127,7 @@ def test_beside_a_given_up_replica_the_edge_counts_the_retry() -> None:
     replicas = (a_replica("r0"), a_replica("r1"), a_replica("r2", age_s=9000.0))
     stuck = replace(replicas[2], phase=a_target(0, starting=1).replicas[0].phase, ready_at=None)
     target = replace(a_target(0), desired=3, replicas=(*replicas[:2], stuck))
-    world = World(a_snapshot(a_state(target=target, arrival_rps=7.0)), a_memory(7.0), a_fleet())
+    world = World(a_snapshot(a_state(target=target, arrival_rps=7.0)), a_memory(7.0, starting=(stuck,)), a_fleet())
     made = world.plan()
     match = next(m for text in made.decision.counterfactuals if (m := MORE.match(text)) and m["arrival"])
     assert made.decision.after == (("v1", 4),)

@@ -155,7 +155,7 @@ def stuck(count: int, ready: int = 2) -> World:
     old = [a_replica(f"old{n}", ReplicaPhase.STARTING, 7200.0 + n) for n in range(count)]
     replicas = (*[a_replica(f"r{n}") for n in range(ready)], *old)
     target = replace(a_target(0), desired=len(replicas), replicas=replicas)
-    return World(a_snapshot(a_state(target=target, arrival_rps=6.5)), a_memory(6.5), a_fleet())
+    return World(a_snapshot(a_state(target=target, arrival_rps=6.5)), a_memory(6.5, starting=old), a_fleet())
 
 
 def test_a_given_up_replica_is_no_capacity_and_is_said() -> None:
