@@ -6,12 +6,12 @@ import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from controller.act.dry_run import DryRunReplicaWriter
 from controller.act.gate import Gate, SavedIntents, SeenTargets
 from controller.act.local import LocalReplicaWriter
+from controller.cli.version import program_version
 from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.loop import Adapters, Loop
@@ -48,14 +48,6 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-
-
-def program_version() -> str:
-    """The installed version, or "unknown" in a bare checkout."""
-    try:
-        return version("vllm-governor")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def report_of(run: LocalRun, *, timeline: Path, journal: Path, results: Path, so
     rows = list(_rows(timeline))
     return judge(
         Run(
-            scenario=run.scenario.name if run.trace is None else str(run.trace),
+            scenario=run.scenario.name if run.trace is None else run.trace.name,
             engine=run.engine,
             metrics_source=source,
             seed=run.seed,
@@ -39,9 +40,10 @@ def report_of(run: LocalRun, *, timeline: Path, journal: Path, results: Path, so
 
 
 def _rows(timeline: Path) -> Iterator[dict[str, Any]]:
+    """Whole lines: a kill or a full disk leaves torn ones."""
     with timeline.open(encoding="utf-8") as lines:
         for line in lines:
-            if line.endswith("\n"):
+            with suppress(ValueError):
                 yield json.loads(line)
 
 

@@ -5,26 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
+from controller.cli.local_options import Engine, Policy
 from controller.errors import UsageError
-from controller.model.fleet import Fleet
+from controller.model.fleet import Fleet, Variant
 from controller.observe.fleet_file import load_fleets
+from engine.load.rate import extent
 from engine.load.scenario import Scenario
-from engine.load.scenario_file import load_scenario
+from engine.load.scenario_file import load_scenario, shipped_scenarios
+from engine.load.traces import Trace
 from engine.local.config import FleetConfig, LauncherConfig, SupervisorConfig
 from engine.local.stack import Addresses
+from engine.profile_files import find_profile
 from engine.real.environment import vllm_home
 
-Engine = Literal["simulated", "vllm"]
-Policy = Literal["fleet", "slo", "thresholds", "static"]
 DEFAULT_SCENARIO: Mapping[Engine, str] = {"simulated": "default", "vllm": "vllm"}
 """A tiny model on the CPU cannot carry the traffic that a simulated GPU can."""
 _INITIAL_COLD_START_S = 1.0
 """The fleet that a run begins with need not show a cold start."""
+_LOOKED_AT = 1000
+"""Requests of a trace that are read before anything is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class LocalRun:
     page_port: int
     fleet_file: Path | None
     """The user's own, when there is one: profiles named in it are relative to it."""
+    own_scenario: bool = False
+    """Whether the scenario is a file of the user's own."""
 
     @property
     def source(self) -> str:
@@ -66,13 +73,12 @@ def asked_for(
     page_port: int,
 ) -> LocalRun:
     """Put a run together. Raises UsageError for files that do not fit."""
+    _check_trace(trace, rate_rps, seed or 0)
     found = load_scenario(scenario)
     fleet = found.fleet if fleet_file is None else _only(fleet_file)
     if policy in ("slo", "thresholds"):
         scaling = fleet.spec.scaling.model_copy(update={"policy": policy})
         fleet = fleet.model_copy(update={"spec": fleet.spec.model_copy(update={"scaling": scaling})})
-    if trace is not None and not trace.is_file():
-        raise UsageError(f"no trace file {trace}: give an Azure CSV or a Mooncake JSONL file, plain or .gz")
     return LocalRun(
         scenario=found,
         fleet=fleet,
@@ -84,7 +90,26 @@ def asked_for(
         seed=found.seed if seed is None else seed,
         page_port=page_port,
         fleet_file=fleet_file,
+        own_scenario=scenario not in shipped_scenarios(),
     )
+
+
+def _check_trace(trace: Path | None, rate_rps: float | None, seed: int) -> None:
+    """Raises UsageError for a trace whose beginning holds no traffic, and for a rate that is none or nobody's."""
+    if rate_rps is not None and trace is None:
+        raise UsageError("--rate belongs to --trace; a scenario has rates of its own")
+    if rate_rps is not None and not 0 < rate_rps < float("inf"):
+        raise UsageError(f"--rate {rate_rps:g}: must be above 0")
+    if trace is None:
+        return
+    if not trace.is_file():
+        raise UsageError(f"no trace file {trace}: give an Azure CSV or a Mooncake JSONL file, plain or .gz")
+    begun = list(islice(Trace(trace, seed), _LOOKED_AT))
+    if len(begun) < _LOOKED_AT:
+        try:
+            extent(begun)
+        except UsageError as error:
+            raise UsageError(f"{trace}: {error}") from error
 
 
 def _only(path: Path) -> Fleet:
@@ -112,13 +137,35 @@ def _launcher(run: LocalRun) -> LauncherConfig:
         return LauncherConfig(factory="engine.real.launcher:RealLauncher", options={"home": str(home.root), **seats})
     arguments = [] if stack.max_num_seqs is None else ["--max-num-seqs", str(stack.max_num_seqs)]
     options: dict[str, Any] = {
-        "profiles": {v.name: stack.profile for v in run.fleet.spec.variants},
+        "profiles": dict(truths(run)),
         "cold_start_s": stack.cold_start,
         "initial_cold_start_s": min(stack.cold_start, _INITIAL_COLD_START_S),
         "arguments": arguments,
         "seed": run.seed,
     }
     return LauncherConfig(options=options)
+
+
+def truths(run: LocalRun) -> Mapping[str, str]:
+    """Name or path of the profile that the simulated replicas of each variant obey, by the variant's name.
+
+    Each variant's own where the user brought the Fleet: by its `profile`, else by model and accelerator. The
+    scenario's for all where the Fleet is the scenario's, or where a scenario of the user's own says the truth itself:
+    so a daemon is shown that believes what is not so. Raises UsageError where no profile fits.
+    """
+    stack = run.scenario.stack
+    told = run.own_scenario and "profile" in stack.model_fields_set
+    if run.fleet_file is None or told:
+        return {v.name: stack.profile for v in run.fleet.spec.variants}
+    folder = run.fleet_file if run.fleet_file.is_dir() else run.fleet_file.parent
+    return {v.name: _own_truth(v, run.fleet.spec.model_name, folder) for v in run.fleet.spec.variants}
+
+
+def _own_truth(variant: Variant, model: str, folder: Path) -> str:
+    if variant.profile is None:
+        return find_profile(model, variant.accelerator).name
+    path = (folder / variant.profile).resolve()
+    return str(path) if path.is_file() else variant.profile
 
 
 def write_fleet(run: LocalRun, folder: Path) -> Path:
@@ -151,7 +198,8 @@ def load_command(run: LocalRun, addresses: Addresses, scenario_file: str, result
     """The load generator's command line."""
     argv = [sys.executable, "-m", "engine.load", "--target", addresses.proxy, "--scenario", scenario_file]
     argv += ["--results", str(results), "--seed", str(run.seed), "--model", run.fleet.spec.model_name]
-    argv += ["--stdin-lifeline"]
+    # The tiny model's vocabulary has no words: only token ids have the length that was asked for.
+    argv += ["--prompt", "ids" if run.engine == "vllm" else "words", "--stdin-lifeline"]
     argv += ["--trace", str(run.trace)] if run.trace else []
     argv += ["--rate", f"{run.rate_rps:g}"] if run.rate_rps is not None else []
     argv += ["--duration", f"{run.duration_s:g}"] if run.duration_s is not None else []
