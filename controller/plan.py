@@ -75,7 +75,8 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
     )
 
     def restrained(counts: Counts, demand: Demand | None) -> Counts:
-        other = replace(context, world=replace(context.world, demand=demand))
+        same = demand is context.world.demand
+        other = context if same else replace(context, world=replace(context.world, demand=demand))
         return restrain(other, counts, guards)[0]
 
     final, held = restrain(context, proposal.counts, guards)

@@ -43,15 +43,17 @@ def terms_of(law: StepLaw) -> Row:
 
 def prior(profile: Profile) -> LearnedLaw:
     """The belief before any observation: the profile, as sure as its provenance."""
-    covariance = tuple([_prior_covariance(profile, i, j) for i in range(TERMS) for j in range(TERMS)])
-    return LearnedLaw(profile=profile.name, mean=terms_of(profile.law), covariance=covariance)
-
-
-def _prior_covariance(profile: Profile, i: int, j: int) -> float:
     mean = terms_of(profile.law)
+    covariance = tuple(
+        [mean[i] * mean[j] * _prior_ratio(profile, same=i == j) for i in range(TERMS) for j in range(TERMS)]
+    )
+    return LearnedLaw(profile=profile.name, mean=mean, covariance=covariance)
+
+
+def _prior_ratio(profile: Profile, *, same: bool) -> float:
+    """Covariance of two terms (or the variance of the same one) over the product of their means."""
     cv = _COMMON_CV[profile.provenance.grade]
-    own = (cv * _TERM_CV_SHARE) ** 2
-    return mean[i] * mean[j] * (cv * cv + (own if i == j else 0.0))
+    return cv * cv + ((cv * _TERM_CV_SHARE) ** 2 if same else 0.0)
 
 
 def step_law(belief: LearnedLaw, scale: float = 1.0) -> StepLaw:
@@ -72,7 +74,7 @@ def updated(belief: LearnedLaw, row: Row, step_s: float, profile: Profile) -> Le
 
     Returns the belief unchanged where the observation is impossible (not positive, not finite, or beyond reckoning).
     """
-    if not (math.isfinite(step_s) and step_s > 0 and all(math.isfinite(x) for x in row)):
+    if not (math.isfinite(step_s) and step_s > 0 and all(map(math.isfinite, row))):
         return belief
     covariance = tuple([value * _DRIFT for value in belief.covariance])
     leverage = _times(covariance, row)
@@ -82,8 +84,9 @@ def updated(belief: LearnedLaw, row: Row, step_s: float, profile: Profile) -> Le
     gain = tuple([value / innovation_variance for value in leverage])
     floors = terms_of(profile.law)
     mean = tuple([max(_FLOOR_RATIO * floors[i], belief.mean[i] + gain[i] * surprise_s) for i in range(TERMS)])
-    shrunk = tuple([covariance[i * TERMS + j] - gain[i] * leverage[j] for i in range(TERMS) for j in range(TERMS)])
-    if not all(math.isfinite(value) for value in (*mean, *shrunk)):
+    known = [share * term for share in gain for term in leverage]
+    shrunk = tuple([before - less for before, less in zip(covariance, known, strict=True)])
+    if not all(map(math.isfinite, (*mean, *shrunk))):
         return belief
     return replace(belief, mean=mean, covariance=_bounded(shrunk, profile), samples=belief.samples + 1)
 
@@ -91,7 +94,8 @@ def updated(belief: LearnedLaw, row: Row, step_s: float, profile: Profile) -> Le
 def _bounded(covariance: tuple[float, ...], profile: Profile) -> tuple[float, ...]:
     """Forgetting must not grow a term's variance beyond its prior's: scale such rows and columns back."""
     variances = covariance[:: TERMS + 1]
-    most = [_prior_covariance(profile, i, i) for i in range(TERMS)]
+    variance_ratio = _prior_ratio(profile, same=True)
+    most = [term * term * variance_ratio for term in terms_of(profile.law)]
     if all(have <= limit for have, limit in zip(variances, most, strict=True)):
         return covariance
     scale = [

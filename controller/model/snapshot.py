@@ -37,6 +37,7 @@ class Reading:
 
     `value` is None for ABSENT and IMPLAUSIBLE. `age_s` is measured on the *source's* clock (query time minus
     sample time), so a daemon whose own clock is off reads the same age. `detail` says what is wrong.
+    Nothing that is counted here is negative, endless or beyond `MOST`, whoever called it trustworthy.
     """
 
     value: float | None
@@ -47,16 +48,14 @@ class Reading:
     @property
     def usable(self) -> float | None:
         """The value when Fresh or Stale (good enough to scale up on) and possible, else None."""
-        return self._possible() if self.freshness in _TRUSTED else None
+        value = self.value
+        return value if self.freshness in _TRUSTED and value is not None and 0 <= value <= MOST else None
 
     @property
     def fresh(self) -> float | None:
         """The value when Fresh (good enough for anything) and possible, else None."""
-        return self._possible() if self.freshness is _FRESH else None
-
-    def _possible(self) -> float | None:
-        """Nothing that is counted here is negative, endless or beyond `MOST`, whoever called it trustworthy."""
-        return self.value if self.value is not None and 0 <= self.value <= MOST else None
+        value = self.value
+        return value if self.freshness is _FRESH and value is not None and 0 <= value <= MOST else None
 
 
 ABSENT = Reading(None, Freshness.ABSENT)
