@@ -15,7 +15,7 @@ import structlog
 
 from controller.clock import Clock
 from controller.errors import GovernorError, PermanentError, TransientError
-from controller.model.decision import Action, Outcome, ScaleWrite
+from controller.model.decision import Action, Outcome, OutcomeStatus, ScaleWrite
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import ABSENT, ScaleTarget, Snapshot, VariantSignals, VariantState
@@ -235,8 +235,12 @@ class Loop:
 
     def _act(self, records: Sequence[CycleRecord], *, durable: bool) -> list[Outcome]:
         """Send the writes. With a disk that refuses, growth still goes out (safe to repeat), reductions wait."""
-        writes = [w for r in records for w in r.plan.writes if durable or w.replicas > w.current]
-        return [self._sent(write) for write in writes]
+        writes = [w for r in records for w in r.plan.writes]
+        why = "neither memory nor journal may be behind what was written: reductions wait until the disk takes both"
+        return [
+            self._sent(w) if durable or w.replicas > w.current else Outcome(w, OutcomeStatus.REFUSED, why)
+            for w in writes
+        ]
 
     def _sent(self, write: ScaleWrite) -> Outcome:
         outcome = self._adapters.writer.scale(write)

@@ -219,6 +219,12 @@ def a_memory(
     )
 
 
+def seen_starting(memory: FleetMemory, *replicas: Replica) -> FleetMemory:
+    """The memory of a daemon that has seen these replicas start from their creation on."""
+    since = tuple(StartingReplica(r.name, r.created_at) for r in replicas)
+    return replace(memory, variants=tuple(replace(v, starting=since) for v in memory.variants))
+
+
 def planned(
     snapshot: Snapshot | None = None,
     memory: FleetMemory | None = None,

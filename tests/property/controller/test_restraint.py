@@ -16,7 +16,18 @@ from controller.guard.chain import GUARDS
 from controller.guard.stabilize import stabilize_down
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import ReplicaPhase
-from tests.builders import T0, a_fleet, a_memory, a_profile, a_replica, a_snapshot, a_state, a_target, fresh, planned
+from tests.builders import (
+    T0,
+    a_fleet,
+    a_memory,
+    a_profile,
+    a_replica,
+    a_snapshot,
+    a_state,
+    a_target,
+    fresh,
+    planned,
+)
 from tests.property.controller.worlds import World, worlds
 from tests.scenario.controller.virtual import stretched
 

@@ -1,0 +1,67 @@
+"""When the light query wakes a cycle: at a jump against the minute before, and not at noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from controller.pressure import PressureWatch
+
+
+def woken(values: Sequence[float], step_s: float = 1.0, ratio: float = 1.5) -> list[int]:
+    """The samples at which the fleet jumps."""
+    watch = PressureWatch(ratio, 60.0)
+    return [i for i, v in enumerate(values) if watch.observe({"f": v}, 1000 + i * step_s)]
+
+
+def test_a_jump_wakes_at_its_first_sample() -> None:
+    assert woken([20.0] * 30 + [35.0])[0] == 30
+
+
+@pytest.mark.parametrize("peak", [30.0, 31.9])
+def test_what_stays_within_the_ratio_and_two_requests_does_not_wake(peak: float) -> None:
+    assert woken([20.0] * 30 + [peak] * 5) == []
+
+
+def test_one_request_after_none_is_no_jump() -> None:
+    assert woken([0.0] * 30 + [1.0, 2.0]) == []
+    assert woken([0.0] * 30 + [3.0]) == [30]
+
+
+def test_a_rise_does_not_hide_itself_and_wakes_again_every_two_seconds() -> None:
+    assert woken([20.0] * 30 + [35.0, 60.0, 90.0, 120.0, 150.0]) == [30, 32, 34]
+
+
+def test_after_the_rise_has_become_usual_nothing_wakes() -> None:
+    found = woken([20.0] * 30 + [60.0] * 40)
+    assert found
+    assert max(found) <= 30 + 6
+
+
+def test_peaks_older_than_the_window_are_forgotten() -> None:
+    assert woken([90.0] + [20.0] * 55 + [50.0]) == []
+    assert woken([90.0] + [20.0] * 70 + [50.0]) == [71]
+
+
+def test_a_fleet_without_history_does_not_jump() -> None:
+    assert woken([500.0, 900.0]) == []
+
+
+def test_a_fleet_that_fell_silent_begins_anew() -> None:
+    watch = PressureWatch(1.5, 60.0)
+    for second in range(20):
+        watch.observe({"f": 10.0}, second)
+    watch.observe({}, 20)
+    assert watch.observe({"f": 500.0}, 21) == set()
+
+
+def test_the_newest_samples_are_told_after_a_jump_only_oldest_first_and_repeats_left_out() -> None:
+    watch = PressureWatch(1.5, 60.0)
+    for second in range(20):
+        watch.observe({"f": 10.0}, second)
+    assert watch.recent("f", 19.5) == ()
+    watch.observe({"f": 40.0}, 20)
+    watch.observe({"f": 40.0}, 21)
+    assert watch.recent("f", 21) == ((8.0, 10.0), (1.0, 40.0))
+    assert watch.recent("f", 40) == ()
