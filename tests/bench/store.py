@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from engine.local.process import Process
 from tests.bench.series import Shape, write_openmetrics
 
 Progress = Callable[[str, float | None], None]
@@ -90,9 +91,9 @@ def _binary(name: str) -> str:
 class Store:
     """A running Prometheus, and what it has cost so far."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, port: int, tether_pid: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._process = psutil.Process(process.pid)
+        (self._process,) = psutil.Process(tether_pid).children()
 
     def cpu_s(self) -> float:
         """CPU seconds of its process."""
@@ -125,24 +126,23 @@ def filled(plan: Plan, folder: Path, progress: Progress) -> Iterator[Store]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
     ]
-    log = folder / "prometheus.log"
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
-        try:
-            progress("Prometheus starts", None)
-            _await_ready(f"http://127.0.0.1:{port}/-/ready", process, log)
-            yield Store(port, process)
-        finally:
-            process.kill()
+    process = Process("prometheus", command, folder / "prometheus.log")
+    try:
+        progress("Prometheus starts", None)
+        _await_ready(f"http://127.0.0.1:{port}/-/ready", process)
+        yield Store(port, process.pid)
+    finally:
+        process.end(0.0)
 
 
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_ready(url: str, process: Process) -> None:
     ends_at = time.monotonic() + 120
     while time.monotonic() < ends_at:
         with suppress(OSError), urllib.request.urlopen(url, timeout=1) as answer:
             if answer.status == 200:
                 return
-        if process.poll() is not None:
-            raise BenchError(f"Prometheus ended at its start: {log.read_text()[-300:]}")
+        if process.exit_code() is not None:
+            raise BenchError(f"Prometheus ended at its start: {process.last_words()}")
         time.sleep(0.1)
     raise BenchError("Prometheus was not ready within two minutes")
 
