@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", required=True, metavar="FILE", type=Path, help="JSON lines: run, requests, end")
     add("--scenario", metavar="NAME|FILE", help=f"a YAML file, or one of: {', '.join(shipped_scenarios())}")
     add("--trace", metavar="FILE", type=Path, help="real arrivals and lengths instead of the scenario's")
-    add("--rate", metavar="R", type=float, help="mean requests/s for --trace (default: its own)")
+    add("--rate", metavar="R", type=float, help="mean requests/s of what is played of --trace (default: its own)")
     add(
         "--duration",
         metavar="S",

@@ -1,5 +1,8 @@
 """Bring recorded arrivals to another mean rate without inventing traffic.
 
+The rate is of the stretch that is played: a trace's first `duration_s` (from its first arrival on, where it is longer),
+or as many laps of it as that time holds. What the trace does later does not count.
+
 Down: each request is kept with the same probability, at its own time (thinning keeps the burst structure; stretching
 the gaps would slow bursts down). Up: the trace is laid over itself, each copy turned by a share of its length, the
 last copy thinned. Everything is streamed; what is held in memory is one reader per copy.
@@ -84,17 +87,43 @@ def _turned(arrivals: Iterable[Arrival], span_s: float, by_s: float) -> Iterator
             yield replace(arrival, at_s=arrival.at_s + span_s - by_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What is played of a trace, as a trace of its own that can be read several times: lap after lap to `end_s`."""
+
+    arrivals: Iterable[Arrival]
+    lap_s: float
+    end_s: float
+
+    def __iter__(self) -> Iterator[Arrival]:
+        for lap in count():
+            start_s = lap * self.lap_s
+            if start_s >= self.end_s:
+                return
+            for arrival in self.arrivals:
+                at_s = start_s + arrival.at_s
+                if at_s >= self.end_s:
+                    return
+                yield replace(arrival, at_s=at_s)
+
+
+def _stretch(arrivals: Iterable[Arrival], duration_s: float | None) -> _Stretch:
+    """Reads no further than it has to: a trace of a day is not read through for a minute of it."""
+    if duration_s is not None and any(arrival.at_s >= duration_s for arrival in arrivals):
+        return _Stretch(arrivals, duration_s, duration_s)
+    lap_s = extent(arrivals).span_s
+    return _Stretch(arrivals, lap_s, lap_s if duration_s is None else duration_s)
+
+
 def replayed(
     arrivals: Iterable[Arrival], rate_rps: float | None, duration_s: float | None, seed: int
 ) -> Iterator[Arrival]:
-    """A trace as load: at its own rate or `rate_rps`, repeated lap after lap until `duration_s` (None: one lap)."""
-    own = extent(arrivals)
-    for lap in count():
-        start_s = lap * own.span_s
-        if (duration_s is None and lap) or (duration_s is not None and start_s >= duration_s):
-            return
-        for arrival in _at_rate(arrivals, own, rate_rps or own.rate_rps, seed + lap):
-            at_s = start_s + arrival.at_s
-            if duration_s is not None and at_s >= duration_s:
-                return
-            yield replace(arrival, at_s=at_s)
+    """A trace as load for `duration_s` (None: one lap), repeated where it is shorter: as it is, or at `rate_rps`.
+
+    `rate_rps` is the mean over what is played, not over the whole trace. `arrivals` must begin at 0 and be readable
+    several times. Raises UsageError as `extent` and `to_rate` do.
+    """
+    played = _stretch(arrivals, duration_s)
+    if rate_rps is None:
+        return iter(played)
+    return _at_rate(played, Extent(sum(1 for _ in played), played.end_s), rate_rps, seed)

@@ -38,8 +38,10 @@ def _read(path: Path) -> str:
         if path.stat().st_size > _BIGGEST_FILE:
             raise UsageError(f"{path}: too large for a scenario; give a YAML file below 1 MB")
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read the scenario: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8; save it in that encoding") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the scenario: {error.strerror or error}") from error
 
 
 def parse_scenario(text: str, where: str) -> Scenario:

@@ -77,7 +77,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
         with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as text:
             yield text
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not a text file ({error.reason}); give an Azure CSV or a Mooncake JSONL") from error
+        raise UsageError(f"{path}: is not UTF-8; save it in that encoding, or give another file") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UsageError(f"{path}: the compressed file is damaged ({error}); fetch it again") from error
     except OSError as error:

@@ -26,6 +26,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("not-yaml.yaml").write_text("a: [")
     Path("typo.yaml").write_text("name: x\nphasez: []\n")
     Path("file").write_text("")
+    Path("latin.yaml").write_bytes("name: Größe".encode("latin-1"))
+    fleet["spec"]["variants"][0]["profile"] = "latin.yaml"
+    Path("latin-profile.yaml").write_text(yaml.safe_dump(fleet))
     return tmp_path
 
 
@@ -63,6 +66,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         pytest.param(("--fleet", "nowhere.yaml"), "does not exist; name a file or folder that does", id="fleet"),
         pytest.param(("--fleet", "not-yaml.yaml"), "not-yaml.yaml:1:5: is no YAML", id="fleet that is no YAML"),
         pytest.param(("--fleet", "no-profile.yaml"), "variant v1: Profile nowhere.yaml cannot be read", id="profile"),
+        pytest.param(("--scenario", "latin.yaml"), "latin.yaml: is not UTF-8; save it in", id="encoding of a scenario"),
+        pytest.param(("--fleet", "latin.yaml"), "latin.yaml:1: is not UTF-8; save it in", id="encoding of a fleet"),
+        pytest.param(("--fleet", "latin-profile.yaml"), "latin.yaml is not UTF-8 text: save it", id="of a profile"),
+        pytest.param(("--trace", "latin.yaml"), "latin.yaml: is not UTF-8; save it in", id="encoding of a trace"),
+        pytest.param(("--rate", "2"), "--rate belongs to --trace", id="rate without a trace"),
+        pytest.param(("--trace", "typo.yaml"), "neither the header of an Azure CSV", id="a trace of another format"),
         pytest.param(("--trace", "nowhere.csv"), "give an Azure CSV or a Mooncake JSONL file", id="trace"),
         pytest.param(("--run-dir", "file"), "file cannot be made: Not a directory; choose another", id="run folder"),
         pytest.param(("--json", "nowhere/r.json"), "nowhere is no folder", id="folder of the report"),
@@ -88,7 +97,8 @@ def test_local_names_file_and_line_of_a_malformed_trace(folder: Path, refused: C
 
     said = refused("local", "--exit", "--trace", str(trace), "--port", "0")
 
-    assert "trace.csv, line 3: not a request" in said
+    assert said.startswith(f"governor: {trace}, line 3: not a request")
+    assert not (folder / ".governor").exists()
     assert "mend or delete the line" in said
 
 

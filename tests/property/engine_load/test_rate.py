@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from itertools import islice, pairwise
 
 import pytest
@@ -66,6 +67,31 @@ def test_a_trace_is_repeated_to_the_end_of_the_duration() -> None:
     assert max(a.at_s for a in laps) < 3.5 * span_s
     assert len(laps) > 150
     assert len(list(replayed(trace, None, None, 1))) == 50
+
+
+@given(rate_rps=st.floats(0.5, 12), seconds=st.floats(40, 900), seed=st.integers(0, 1000))
+def test_the_rate_is_of_what_is_played_not_of_the_whole_trace(rate_rps: float, seconds: float, seed: int) -> None:
+    """A trace that begins at a third of its own mean rate, played in part or several times."""
+    quiet, loud = poisson_trace(200, 2.0, seed), poisson_trace(1600, 10.0, seed + 1)
+    trace = [*quiet, *(Arrival(quiet[-1].at_s + 0.1 + a.at_s, 1, 1) for a in loud)]
+    made = list(replayed(trace, rate_rps, seconds, seed))
+    expected = rate_rps * seconds
+    assert abs(len(made) - expected) <= 5 * expected**0.5 + 1
+    assert all(before.at_s <= after.at_s for before, after in pairwise(made))
+    assert all(0 <= arrival.at_s <= seconds for arrival in made)
+
+
+def test_a_short_stretch_is_played_without_reading_on() -> None:
+    read = []
+
+    class Watched:
+        def __iter__(self) -> Iterator[Arrival]:
+            for second in range(10_000):
+                read.append(second)
+                yield Arrival(float(second), 1, 1)
+
+    assert len(list(replayed(Watched(), 1.0, 25.0, 1))) == 25
+    assert max(read) == 25
 
 
 @pytest.mark.parametrize("rate_rps", [0.0, -1.0, float("nan"), 1e6], ids=str)

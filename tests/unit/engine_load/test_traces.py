@@ -83,7 +83,7 @@ def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
         pytest.param(MOONCAKE + "[1]\n", "line 6: not a request", id="no object"),
         pytest.param('{"timestamp": NaN, "input_length": 1, "output_length": 1}\n', "line 1", id="a time that is none"),
         pytest.param(MOONCAKE.replace("5,", "5.5,"), "lengths are not whole numbers", id="half tokens"),
-        pytest.param(b"\xff\xfe\x00", "not a text file", id="binary"),
+        pytest.param(b"\xff\xfe\x00", "is not UTF-8; save it in that encoding", id="binary"),
         pytest.param(gzip.compress(AZURE.encode())[:-12], "the compressed file is damaged", id="half a gzip"),
     ],
 )
