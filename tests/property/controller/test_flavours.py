@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -124,7 +125,7 @@ class Hand:
         self.replicas[name] = [*stay, *born]
 
 
-def two_flavours(**scaling: object) -> Hand:
+def two_flavours(**scaling: Any) -> Hand:
     """Six dear replicas carry 10 requests/s; cheaper ones of the same kind have become available."""
     fleet = a_fleet(a_variant("dear", 0, 10, 8.0), a_variant("cheap", 0, 10, 1.0), **scaling)
     old = [a_replica(f"dear-{n}", age_s=900.0 + n) for n in range(6)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,7 +74,7 @@ def test_what_was_written_is_what_was_decided_and_replays_bit_for_bit(world: Wor
         (Plan, made),
         (Decision, made.decision),
     ]
-    read = {kind: from_json(kind, to_json(value)) for kind, value in values}
+    read: dict[type, Any] = {kind: from_json(kind, to_json(value)) for kind, value in values}
     for kind, value in values:
         assert from_json(kind, to_json(value)) == value
     written = World(read[Snapshot], from_json(FleetMemory, to_json(world.memory)), read[Fleet])

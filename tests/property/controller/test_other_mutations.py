@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.decide import pressure, slo
+from controller.decide.proposal import Question
 from controller.estimate import continuity, evidence, world
-from controller.model.decision import Reason
+from controller.model.decision import Counts, Reason
 from controller.model.snapshot import Reading
 from tests.builders import T0, a_fleet, a_memory, a_snapshot, a_state, a_target, a_variant, fresh, planned, stale
 from tests.property.controller.laws import broken
@@ -103,7 +104,7 @@ MUTATIONS = (
 )
 
 
-def _one_more_each(question: slo.Question, counts: slo.Counts) -> slo.Counts:
+def _one_more_each(question: Question, counts: Counts) -> Counts:
     lost = {name: len(names) for name, names in question.world.given_up.items()}
     return tuple((name, replicas + 3 * lost.get(name, 0)) for name, replicas in counts)
 

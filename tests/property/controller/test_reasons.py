@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from tests.property.controller.worlds import World, blind
 
 OLD = a_replica("old", a_target(0, starting=1).replicas[0].phase, 7200.0)
 STUCK = replace(a_target(2), desired=3, replicas=(*a_target(2).replicas, OLD))
-SLOW = {"ttft_within_ratio": fresh(0.5)}
+SLOW: dict[str, Any] = {"ttft_within_ratio": fresh(0.5)}
 ASLEEP = a_state(target=a_target(0), arrival_rps=0.0)
 BY_HAND = {"replicas": {"v1": 6}, "until": "2033-01-01T00:00:00Z", "reason": "a launch"}
 

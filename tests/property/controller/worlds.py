@@ -188,7 +188,8 @@ def worlds(draw: st.DrawFn, *, wild: bool = False, plain: bool = False) -> World
 @st.composite
 def _spoilt(draw: st.DrawFn, world: World) -> World:
     names = draw(st.sets(st.sampled_from(["inflight", "inflight_before", "refused_rps"]), max_size=2))
-    snapshot = replace(world.snapshot, **{n: draw(wild_readings()) for n in names})
+    changed: dict[str, Any] = {n: draw(wild_readings()) for n in names}
+    snapshot = replace(world.snapshot, **changed)
     if draw(st.integers(0, 4)) == 0:
         snapshot = replace(snapshot, warnings=("partial answer",))
     if draw(st.integers(0, 4)) == 0:

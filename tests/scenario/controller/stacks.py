@@ -46,11 +46,15 @@ def stack_of(
     **scaling: Any,
 ) -> VirtualStack:
     """Poisson traffic with Azure-like lengths: pairs of duration (s) and requests/s, on a fleet of L40S replicas."""
-    spans = [RateSegment(duration_s, rate, lambda _t, rate=rate: rate) for duration_s, rate in rps]
+    spans = [_constant(duration_s, rate) for duration_s, rate in rps]
     lengths = sample_pairs(shipped_pairs("azure-conv"), Random(f"{seed}/lengths"))
     arrivals: list[Arrival] = list(with_lengths(poisson_times_s(spans, Random(f"{seed}/times")), lengths))
     fleet = fleet or a_fleet(**scaling)
     return VirtualStack(fleet, card_for(a_profile()), prior or a_profile(), arrivals, start, cold_start_s)
+
+
+def _constant(duration_s: float, rate_rps: float) -> RateSegment:
+    return RateSegment(duration_s, rate_rps, lambda _s: rate_rps)
 
 
 def sizes(stack: VirtualStack) -> list[int]:

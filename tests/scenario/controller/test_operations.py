@@ -131,7 +131,7 @@ def test_an_objective_that_no_replica_count_meets_is_reported_not_chased() -> No
     assert Reason.UNATTAINABLE in {s.reason for d in stack.remembered.decisions for s in d.steps}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("rps", [4.0, 9.0])
 def test_constant_traffic_for_half_an_hour_makes_few_reversals(seed: int, rps: float) -> None:
     stack = stack_of([(1800, rps)], seed=seed, start=3, stabilization={"down": 300.0})

@@ -20,7 +20,6 @@ from tests.scenario.controller.step import (
 )
 from tests.scenario.controller.virtual import stretched
 
-SEEDS = pytest.mark.parametrize("seed", range(1, 9))
 STRETCHES = [
     Stretch("every term 40 % up", (1.4,) * 5),
     Stretch("every term 40 % down", (0.6,) * 5),
@@ -31,13 +30,18 @@ STRETCHES = [
 ]
 
 
-@SEEDS
+@pytest.fixture(scope="module", params=range(1, 9), ids=lambda seed: f"seed {seed}")
+def seed(request: pytest.FixtureRequest) -> int:
+    """Scoped so that the tests of one seed follow each other and share its run."""
+    number: int = request.param
+    return number
+
+
 def test_the_first_growth_comes_within_12_s_of_the_step(seed: int) -> None:
     first = growths(played(seed), STEP_AT)[0]
     assert first - STEP_AT <= 12
 
 
-@SEEDS
 def test_two_replicas_grow_within_2_s_of_the_first_sample_that_jumps(seed: int) -> None:
     stack = played(seed)
     jump = first_jump(stack.signals.inflight_history, STEP_AT)
@@ -45,7 +49,6 @@ def test_two_replicas_grow_within_2_s_of_the_first_sample_that_jumps(seed: int) 
     assert jump is None or grown_before or growths(stack, STEP_AT)[0] <= jump + 2
 
 
-@SEEDS
 def test_it_recovers_within_a_cold_start_and_30_s_and_then_holds_the_objectives(seed: int) -> None:
     stack = played(seed)
     recovery_s = stack.recovery_s(STEP_AT, LOAD_END)
@@ -53,7 +56,6 @@ def test_it_recovers_within_a_cold_start_and_30_s_and_then_holds_the_objectives(
     assert stack.attainment(STEP_AT + recovery_s, LOAD_END) >= 0.99
 
 
-@SEEDS
 def test_the_fleet_returns_to_its_floor_and_loses_no_request(seed: int) -> None:
     stack = played(seed)
     assert stack.cluster.desired == 2
@@ -63,18 +65,18 @@ def test_the_fleet_returns_to_its_floor_and_loses_no_request(seed: int) -> None:
     assert max(count for _, count in stack.counts()) <= 8
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_static_fleet_does_not_recover_while_the_load_lasts(seed: int) -> None:
-    stack = step_stack(seed, paused=True)
+@pytest.mark.parametrize("one", [1, 2])
+def test_the_static_fleet_does_not_recover_while_the_load_lasts(one: int) -> None:
+    stack = step_stack(one, paused=True)
     stack.run(END)
     assert stack.counts() == []
     assert stack.recovery_s(STEP_AT, LOAD_END) >= LOAD_END - STEP_AT
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=lambda s: s.name)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_prior_that_is_40_percent_off_costs_at_most_30_s_more(stretch: Stretch, seed: int) -> None:
-    stack = played(seed, stretched(a_profile(), stretch.factors))
+@pytest.mark.parametrize("one", [1, 2])
+def test_a_prior_that_is_40_percent_off_costs_at_most_30_s_more(stretch: Stretch, one: int) -> None:
+    stack = played(one, stretched(a_profile(), stretch.factors))
     recovery_s = stack.recovery_s(STEP_AT, LOAD_END)
     assert recovery_s <= COLD_START_S + 60
     assert stack.attainment(STEP_AT + recovery_s, LOAD_END) >= 0.99
