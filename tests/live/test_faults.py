@@ -145,6 +145,7 @@ def test_a_replica_killed_under_load_is_replaced(rig: FaultRig) -> None:
 
 def test_a_replica_that_never_gets_ready_is_given_up_and_another_takes_its_place(rig: FaultRig) -> None:
     before, begun = rig.ready(), time.time()
+    rig.change_fleet(max=len(before) + 1)
     rig.stuck.touch()
     rig.replica_process(before[0]).kill()
     (stuck,) = rig.wait_for_starting(1)
@@ -226,7 +227,7 @@ def test_a_clock_ten_minutes_off_and_answers_with_warnings(rig: FaultRig) -> Non
         wait_until_it_goes_on(rig, mended_at)
 
         grown_at, before = time.time(), rig.target().desired
-        rig.change_fleet(min=before + 1)
+        rig.change_fleet(min=before + 1, max=before + 1)
         ready = rig.wait_for_cycle(grown_at, lambda c: c.ready > before, 40, "growth by the wrong clock")
         assert ready.condition("CapacityAvailable").status is ConditionStatus.TRUE
         grown = rig.cycles(grown_at)
