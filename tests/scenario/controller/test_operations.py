@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from controller.act.dry_run import DryRunReplicaWriter
 from controller.model.decision import Action, Reason
 from tests.builders import a_fleet
 from tests.scenario.controller.stacks import condition, decisions, reversals, shipped_stack, sizes, stack_of
@@ -129,6 +130,16 @@ def test_an_objective_that_no_replica_count_meets_is_reported_not_chased() -> No
     assert (status, reason) == ("False", "Unattainable")
     assert "TPOT" in message
     assert Reason.UNATTAINABLE in {s.reason for d in stack.remembered.decisions for s in d.steps}
+
+
+def test_a_dry_run_decides_everything_and_writes_nothing() -> None:
+    stack = stack_of([(60, 4.0), (120, 14.0)])
+    stack.writer = DryRunReplicaWriter()
+    stack.restart_daemon()
+    stack.run(180)
+    assert stack.counts() == []
+    assert len(stack.sim.replicas()) == 2
+    assert Action.UP in {d.action for d in stack.remembered.decisions}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -16,7 +16,7 @@ from controller.model.decision import Decision, Outcome, OutcomeStatus, ScaleWri
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import ABSENT, Freshness, Reading, Replica, ReplicaPhase, ScaleTarget, VariantSignals
-from controller.ports import CycleRecord, FleetSignals, VariantKey
+from controller.ports import CycleRecord, FleetSignals, ReplicaWriter, VariantKey
 from controller.settings import Settings
 from engine.load.arrivals import Arrival as LoadArrival
 from engine.profile import Profile
@@ -265,6 +265,7 @@ class VirtualStack:
         self.cluster = SimCluster(self.sim, fleet, self.clock, cold_start_s, start)
         self.signals = SimSignals(self.sim, fleet, self.clock, scrape_s, self.settings.rate_window_s)
         self.remembered = Remembered(fleet)
+        self.writer: ReplicaWriter = self.cluster
         self.loop = self._new_loop()
         self.woken_at: list[float] = []
 
@@ -274,7 +275,7 @@ class VirtualStack:
             fleets=r,
             signals=self.signals,
             reader=self.cluster,
-            writer=self.cluster,
+            writer=self.writer,
             store=r,
             journal=r,
             board=r,
