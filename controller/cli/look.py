@@ -72,7 +72,10 @@ def explain(
 
 
 def _from_journal(journal: Path, fleet: str | None, moment: float | None) -> DecisionRun:
-    key = _one_of(fleets_in(journal), fleet, f"the journal {journal}")
+    known = fleets_in(journal)
+    if not known:
+        raise UsageError(f"the journal {journal} holds no decision yet: wait for the daemon's first cycle")
+    key = _one_of(known, fleet, f"the journal {journal}")
     run = find_decision(journal, key, moment)
     if run is None:
         when = f" at or before {instant(moment)}" if moment is not None else ""

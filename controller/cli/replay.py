@@ -11,6 +11,7 @@ from controller.cli.instants import parse_instant
 from controller.cli.output import Output, OutputOption, emit
 from controller.errors import UsageError
 from controller.plan import plan
+from controller.record.journal_search import fleets_in
 from controller.record.replaying import Replayed, replay
 from controller.record.wording import instant
 
@@ -37,14 +38,18 @@ def replay_journal(
     """
     found = replay(journal, plan, fleet, parse_instant("--from", begin), parse_instant("--to", end))
     if not found.equal + found.different:
-        raise UsageError(
-            f"nothing to replay in {journal}: no decision of that fleet and time; drop --fleet, --from, --to"
-        )
+        raise UsageError(_nothing(journal))
     if output is Output.TABLE:
         typer.echo(_text(found))
     else:
         emit(_facts(found), output)
     raise typer.Exit(1 if found.different else 0)
+
+
+def _nothing(journal: Path) -> str:
+    if not fleets_in(journal):
+        return f"the journal {journal} holds no decision yet: wait for the daemon's first cycle"
+    return f"nothing to replay in {journal}: no decision of that fleet and time; drop --fleet, --from, --to"
 
 
 def _text(found: Replayed) -> str:

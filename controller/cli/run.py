@@ -16,10 +16,24 @@ from pydantic import ValidationError
 from controller.cli import logs
 from controller.cli.compose import Daemon, compose, spare_collector
 from controller.errors import UsageError
+from controller.model.describe import problems_of
+from controller.model.problems import Problem
 from controller.record.server import StatusServer
 from controller.settings import Settings
 
 _log = structlog.get_logger("governor")
+
+_OPTIONS = {
+    "prometheus_url": "--prometheus",
+    "supervisor_url": "--supervisor",
+    "state_dir": "--state-dir",
+    "listen_host": "--host",
+    "listen_port": "--port",
+    "tick_interval_s": "--interval",
+    "scrape_interval_s": "--scrape-interval",
+    "clock_offset_s": "--clock-offset",
+}
+"""Names of the settings that have an option."""
 
 FleetOption = Annotated[
     Path, typer.Option("--fleet", help="Fleet file (YAML), or a folder of them.", envvar="GOVERNOR_FLEET")
@@ -88,16 +102,19 @@ def run(
 
 
 def checked_settings(**values: Any) -> Settings:
-    """Settings from options. Raises UsageError with every contradiction."""
+    """Settings from options. Raises UsageError with every option that is wrong, by the name that the user knows."""
     try:
         return Settings(**values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])} {e['msg'].removeprefix('Value error, ')}".strip()
-            for e in error.errors()
-            if e["type"] != "default_factory_not_called"
-        )
-        raise UsageError(f"the options do not fit together: {problems}") from error
+        raise UsageError("; ".join(map(_in_options, problems_of(error, Settings)))) from error
+
+
+def _in_options(problem: Problem) -> str:
+    """A problem of a setting as one of its option; contradictions name settings of their own."""
+    text = str(problem)
+    for setting, option in _OPTIONS.items():
+        text = text.replace(setting, option)
+    return text
 
 
 def serve(daemon: Daemon, client_stats: Path | None) -> None:

@@ -22,10 +22,13 @@ _REMEDIES = {
 }
 
 
-def disk_error(error: OSError, path: Path, what: str) -> TransientError:
-    """What could not be written, where, and what to do about it."""
+_AGAIN = "it is tried again at the next cycle"
+
+
+def disk_error(error: OSError, path: Path, what: str, then: str = _AGAIN) -> TransientError:
+    """What could not be written, where, what to do about it, and what comes `then`."""
     remedy = _REMEDIES.get(error.errno or 0, error.strerror or "the operating system refused")
-    return TransientError(f"cannot write the {what} {path}: {remedy}; it is tried again at the next cycle")
+    return TransientError(f"cannot write the {what} {path}: {remedy}; {then}")
 
 
 def sync_folder(folder: Path) -> None:

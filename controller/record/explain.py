@@ -61,9 +61,9 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _condition(condition: Condition) -> str:
-    mark = " " if as_it_should_be(condition) else "!"
+    mark = "" if as_it_should_be(condition) else "! "
     since = f"since {instant(condition.since)}"
-    return f"{mark} {condition.type} {condition.status} {since} ({condition.reason}): {condition.message}"
+    return f"{mark}{condition.type} {condition.status} {since} ({condition.reason}): {condition.message}"
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -192,7 +192,7 @@ def _take(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
-        raise disk_error(error, folder, "journal") from error
+        raise disk_error(error, folder, "journal", "nothing was started; mend it or choose another folder") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -53,7 +53,11 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run, judged: see `engine.load.judge` for the definitions. `decisions` counts holds too."""
+    """One run, judged: see `engine.load.judge` for the definitions. `decisions` counts holds too.
+
+    `scenario` is the scenario's name, or the name of the trace's file. `duration_s` lasts from the first moment of the
+    traffic until everything was ended: the wait for the last answers is in it, as it is in the replica-hours.
+    """
 
     scenario: str
     engine: str

@@ -19,7 +19,7 @@ def _small_files() -> None:
 
 
 def test_a_run_that_the_disk_ends_is_judged_as_far_as_it_went_and_is_not_valid(tmp_path: Path) -> None:
-    scenario = yaml.safe_load(Path("engine/load/scenarios/calm.yaml").read_text())
+    scenario = yaml.safe_load((Path(__file__).parents[3] / "engine/load/scenarios/calm.yaml").read_text())
     scenario["stack"] |= {"startReplicas": 1, "answerTimeout": "1s"}
     scenario["lengths"] = {"source": "fixed", "promptTokens": 8, "outputTokens": 2}
     scenario["phases"] = [{"name": "much", "kind": "constant", "rps": 30}]

@@ -107,7 +107,8 @@ def test_local_names_file_and_line_of_a_malformed_trace(folder: Path, refused: C
     [
         pytest.param((), "give --supervisor URL of a local stack, or start the whole system", id="no supervisor"),
         pytest.param(("--supervisor", "nonsense"), 'write it as "http://host:port"', id="no address"),
-        pytest.param((*SUPERVISOR, "--interval", "1"), "must be shorter than tick_interval_s (1 s)", id="intervals"),
+        pytest.param((*SUPERVISOR, "--interval", "1"), "must be shorter than --interval (1 s)", id="intervals"),
+        pytest.param((*SUPERVISOR, "--interval", "0"), "--interval: 0.0 is below 0.1; write at least 0.1", id="bound"),
         pytest.param((*SUPERVISOR, "--state-dir", "file"), "a part of the path is a file, not a folder", id="state"),
         pytest.param((*SUPERVISOR, "--state-dir", "/proc/no"), "cannot write the journal /proc/no", id="no place"),
     ],
@@ -119,6 +120,7 @@ def test_run_refuses_what_does_not_fit(
 
     assert said in found
     assert len(found.splitlines()) == 1
+    assert "next cycle" not in found, "there is none: nothing was started"
 
 
 def test_run_names_a_port_in_use(folder: Path, busy_port: str, refused: Callable[..., str]) -> None:

@@ -10,16 +10,19 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from controller.cli.compose import Profiles
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine
 from controller.cli.local_run import LocalRun, asked_for, load_command, truths
 from controller.cli.local_session import load_failure
 from controller.errors import UsageError
+from controller.observe.fleet_file import load_fleets
 from engine.load.prompts import prompt_json
 from engine.load.scenario_file import load_scenario
 from engine.local.stack import Addresses
 from engine.profile_files import SHIPPED
 
+ROOT = Path(__file__).parents[3]
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 
 
@@ -64,7 +67,7 @@ class TestTruthOfTheReplicas:
     def test_a_scenario_of_ones_own_may_say_that_the_daemon_believes_what_is_not_so(
         self, fleet: Path, tmp_path: Path
     ) -> None:
-        told = yaml.safe_load(Path("engine/load/scenarios/calm.yaml").read_text())
+        told = yaml.safe_load((ROOT / "engine/load/scenarios/calm.yaml").read_text())
         told["stack"]["profile"] = "a10g-8b"
         (tmp_path / "told.yaml").write_text(yaml.safe_dump(told))
         assert set(truths(asked(str(tmp_path / "told.yaml"), fleet)).values()) == {"a10g-8b"}
@@ -76,6 +79,13 @@ class TestTruthOfTheReplicas:
         fleet.write_text(fleet.read_text().replace("accelerator: h100", "accelerator: abacus"))
         with pytest.raises(UsageError, match="Set the variant's `profile` to one of these names"):
             truths(asked(fleet=fleet))
+
+
+def test_the_example_of_the_documentation_has_profiles_that_exist() -> None:
+    path = ROOT / "docs/fleet.example.yaml"
+    (fleet,) = load_fleets(path)
+    found = {variant: profile.name for variant, profile in Profiles(path)(fleet).items()}
+    assert found == {"v1": "l40s-8b", "v1-h100": "h100-8b", "v2": "l40s-8b"}
 
 
 class TestTrafficIsCheckedBeforeAnythingStarts:

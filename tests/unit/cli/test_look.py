@@ -238,6 +238,27 @@ def test_replay_names_time_fleet_and_field_of_the_first_difference(governor: Gov
     assert "decision.steps[0].before.v1: 77 recorded, 2 replayed" in said.out
 
 
+def test_an_empty_journal_is_told_as_that_and_no_option_is_blamed(governor: Governor, tmp_path: Path) -> None:
+    (tmp_path / "journal-20260101T000000Z-000001.jsonl").write_bytes(b"")
+    for words in (("replay", str(tmp_path)), ("explain", "--journal", str(tmp_path))):
+        said = governor(*words)
+        assert (said.code, said.out) == (2, "")
+        assert f"the journal {tmp_path} holds no decision yet: wait for the daemon's first cycle" in said.err
+
+
+def test_the_conditions_of_an_explanation_are_indented_as_all_else(
+    governor: Governor, board: StatusBoard, url: str
+) -> None:
+    both = [a_condition("MetricsAvailable", "True"), a_condition("SignalsFresh", "False")]
+    board.publish([a_cycle(decision=a_decision(a_fleet(), conditions=both))], [], 0.2)
+    lines = governor("explain", "--url", url).out.splitlines()
+    begun = lines.index("conditions") + 1
+    assert [line.split(" since ")[0] for line in lines[begun : begun + 2]] == [
+        "  MetricsAvailable True",
+        "  ! SignalsFresh False",
+    ]
+
+
 def test_replay_of_nothing_is_a_mistake_not_a_success(governor: Governor, journal: Path) -> None:
     said = governor("replay", str(journal), "--fleet", "no/such")
     assert said.code == 2
