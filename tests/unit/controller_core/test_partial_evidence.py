@@ -35,7 +35,7 @@ def partial() -> Snapshot:
 
 
 def test_a_fault_longer_than_the_look_back_does_not_wear_it_away() -> None:
-    made, at = through(a_memory(9.0, wanted=[{"v1": 3}]), partial(), T0, cycles=20)
+    made, at = through(a_memory(9.0, wanted=[{"v1": 3}]), partial(), T0, cycles=40)
     assert made.decision.reason in (Reason.NOT_FRESH, Reason.STABILISED)
 
     quieter = a_snapshot(a_state(ready=3, arrival_rps=4.0), at=at + INTERVAL_S)
