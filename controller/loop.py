@@ -69,6 +69,8 @@ class _Seen:
     targets: Mapping[VariantKey, ScaleTarget]
     signals: Mapping[str, FleetSignals]
     weights: Mapping[str, Mapping[str, int]]
+    unread: str
+    """Why replicas could not be read; empty where they were."""
 
 
 class Loop:
@@ -113,11 +115,11 @@ class Loop:
     def _cycle(self, fleets: Sequence[Fleet]) -> None:
         started = self._adapters.clock.monotonic()
         self._load()
-        targets = self._targets(fleets)
+        targets, unread = self._targets(fleets)
         signals = self._adapters.signals.read(fleets, targets)
         at = self._adapters.clock.now()
         before = dict(self._memories)
-        seen = _Seen(at, targets, signals, self._weights(fleets))
+        seen = _Seen(at, targets, signals, self._weights(fleets), unread)
         records = [r for f in fleets if (r := self._planned(f, seen)) is not None]
         for record in records:
             self._memories[record.fleet.key] = record.plan.memory
@@ -147,12 +149,13 @@ class Loop:
         except TransientError as error:
             return f"not kept: {error}"
 
-    def _targets(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
+    def _targets(self, fleets: Sequence[Fleet]) -> tuple[Mapping[VariantKey, ScaleTarget], str]:
+        """The replicas, or why there are none."""
         try:
-            return self._adapters.reader.read(fleets)
+            return self._adapters.reader.read(fleets), ""
         except TransientError as error:
             _log.warning("replicas unreadable", error=str(error))
-            return {}
+            return {}, str(error)
 
     def _weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
         reader = self._adapters.weights
@@ -205,6 +208,7 @@ class Loop:
             vllm_family=signals.vllm_family,
             interval_s=self._settings.tick_interval_s,
             pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),
+            unread=seen.unread,
         )
 
     def _persist(self, records: Sequence[CycleRecord], before: Mapping[str, FleetMemory]) -> bool:

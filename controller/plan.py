@@ -229,7 +229,7 @@ def _unreadable(question: Question) -> Plan:
     """Hold. Counts are of what could be read: no number stands in for a missing one."""
     at = question.snapshot.at
     lost = [v.name for v in question.fleet.spec.variants if _target(question.snapshot, v.name) is None]
-    text = f"replicas of {', '.join(lost)} could not be read: nothing can be decided"
+    text = f"replicas of {', '.join(lost)} could not be read: {question.snapshot.unread or 'nothing can be decided'}"
     step = Step("observe", question.current, question.current, Reason.UNREADABLE, text)
     decision = Decision(
         fleet=question.fleet.key,

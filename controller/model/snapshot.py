@@ -195,6 +195,8 @@ class Snapshot:
     """Time to the next full cycle."""
     pressure: tuple[tuple[float, float], ...] = ()
     """The light query's newest samples (seconds before `at`, running + waiting), oldest first; only in woken cycles."""
+    unread: str = ""
+    """Why replicas could not be read, in the words of who was asked; empty where they were."""
 
     @property
     def cluster_at(self) -> float:

@@ -38,6 +38,8 @@ FEW_FLEETS = 30
 """Up to so many fleets are named in a query's matchers."""
 NAMES_EVERY_S = 60.0
 """vLLM's version changes with a deployment, not with a tick."""
+NAMES_TRIES = 5
+"""How many ticks in a row are asked again for the names of variants that report and have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class PrometheusSignals:
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._families: Mapping[Key, str] = {}
         self._names_due_at = 0.0
+        self._unnamed: frozenset[Key] = frozenset()
+        self._names_tries = 0
         self._most_fleets = 0
         self._counting = threading.Lock()
         self.asked, self.refused = 0, 0
@@ -134,6 +138,7 @@ class PrometheusSignals:
         asked = self._questions(fleets)
         seen = self._observation(asked, self._all(asked, answered.number, ends_at), skew_s)
         seen.at_s = answered.number
+        self._expect_names({key for fleet in fleets for _, key in _keys(fleet)}, seen.legs["engines"])
         return seen
 
     def _scope_of(self, fleets: Sequence[Fleet]) -> Scope:
@@ -228,6 +233,16 @@ class PrometheusSignals:
             exposed.setdefault((key[0], key[1], key[2]), set()).add(_vllm_name(name, self._scope.labels.metric_prefix))
         self._families = {key: family_of(seen, family_markers()) for key, seen in exposed.items()}
         self._names_due_at = time.monotonic() + NAMES_EVERY_S
+
+    def _expect_names(self, wanted: Iterable[Key], engines: Leg) -> None:
+        """Ask for the names again at the next tick when a variant reports whose version is not known yet."""
+        unnamed = frozenset(key for key in wanted if key in engines.rows and not self._families.get(key))
+        if unnamed - self._unnamed:
+            self._names_tries = 0
+        self._unnamed = unnamed
+        if unnamed and self._names_tries < NAMES_TRIES:
+            self._names_tries += 1
+            self._names_due_at = 0.0
 
 
 def _vllm_name(name: str, prefix: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from controller.model.fleet import Fleet
 from controller.model.snapshot import ABSENT, Freshness, Reading, VariantSignals
-from controller.observe.prometheus import PrometheusSignals
+from controller.observe.prometheus import NAMES_TRIES, PrometheusSignals
 from controller.ports import FleetSignals
 from tests.contract.observe.answering_server import (
     NOW_S,
@@ -376,6 +376,25 @@ def test_the_version_is_asked_for_seldom() -> None:
         for _ in range(3):
             assert signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family == "vLLM 0.32 or newer"
         assert sum("group by (__name__" in promql for promql in server.asked) == 1
+
+
+def test_the_version_of_a_variant_that_begins_to_report_is_asked_for_at_the_next_tick() -> None:
+    """The first look comes before the first scrape: nobody reports, and then somebody does, unnamed at first."""
+    answers = steady()
+    with source(lambda promql, at_s: answers(promql, at_s) if promql == "time()" else success([])) as (signals, server):
+        families = [signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family]
+        server.respond = answers
+        families += [signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family for _ in range(3)]
+        assert families == ["", "", *["vLLM 0.32 or newer"] * 2]
+        assert sum("group by (__name__" in promql for promql in server.asked) == 2
+
+
+def test_a_variant_whose_version_cannot_be_told_is_asked_about_a_few_times_at_most() -> None:
+    nameless = steady(change=only("exposed_names", lambda _rows: []))
+    with source(nameless) as (signals, server):
+        for _ in range(NAMES_TRIES + 4):
+            assert signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family == ""
+        assert sum("group by (__name__" in promql for promql in server.asked) == 1 + NAMES_TRIES
 
 
 def test_a_look_at_few_fleets_among_many_asks_for_their_series_only() -> None:

@@ -226,6 +226,9 @@ def test_unreadable_replicas_are_held_and_said() -> None:
     world.loop().tick()
     (record,) = world.published[0][0]
     assert record.plan.decision.reason is Reason.UNREADABLE
+    assert record.plan.decision.sentence == "hold: replicas of v1 could not be read: replicas failed"
+    ready = next(c for c in record.plan.decision.conditions if c.type == "Ready")
+    assert ready.message == "replicas of v1 could not be read: replicas failed"
     assert world.writes == []
 
 
