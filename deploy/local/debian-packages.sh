@@ -12,15 +12,21 @@ done
 if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo -n"; else as_root=no; fi
 if [ "$as_root" != no ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing Debian packages:$missing …"
-    $as_root apt-get update -qq >/dev/null 2>&1
+    said=$(mktemp) || exit 1
+    trap 'rm -f "$said"' EXIT
+    $as_root apt-get update -qq >"$said" 2>&1
     # A browser without a font draws no text at all.
     case "$missing" in *chromium*) more="fonts-liberation" ;; *) more="" ;; esac
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing $more >/dev/null 2>&1
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing $more >>"$said" 2>&1
+    failed=""
     for command in $missing; do
-        command -v "$command" >/dev/null 2>&1 || failed=yes
+        command -v "$command" >/dev/null 2>&1 || failed="$failed $command"
     done
     [ -z "$failed" ] && exit 0
+    missing=$failed
+    echo "apt-get's last words:" >&2
+    tail -n 5 "$said" | sed 's/^/  /' >&2
 fi
 echo "missing:$missing. To install: sudo apt-get install$missing" >&2
 [ "$required" = yes ] && exit 1
