@@ -90,7 +90,7 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         reason=_binding(steps).reason,
         sentence=_sentence(question, final, steps),
         steps=steps,
-        rejected=tuple(a for a in proposal.rejected if a.replicas != final),
+        rejected=tuple(a for a in proposal.rejected if a.replicas not in (final, proposal.counts)),
         counterfactuals=proposal.what_if(final, restrained),
         conditions=standing.conditions(question, proposal, final, held),
         estimates=_estimates(question),

@@ -31,7 +31,7 @@ from tests.builders import (
 from tests.property.controller.worlds import World, worlds
 from tests.scenario.controller.virtual import stretched
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def context_of(world: World) -> GuardContext | None:
@@ -47,7 +47,7 @@ def context_of(world: World) -> GuardContext | None:
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda g: g.__name__)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds(wild=True), wanted=st.lists(st.integers(0, 15), min_size=3, max_size=3))
 def test_a_guard_leaves_a_number_between_what_is_and_what_was_proposed(
     guard: Guard, world: World, wanted: list[int]
@@ -103,8 +103,8 @@ def test_more_arrivals_never_mean_fewer_proposed_replicas(world: World, more_rps
     busier = world.but(refused_rps=fresh(0.5 + more_rps))
     if world.fleet.spec.scaling.policy == "slo" and len(world.fleet.spec.variants) == 1:
         assert proposed(busier) >= proposed(world)
-    elif world.fleet.spec.scaling.policy == "slo" and world.fleet.spec.scaling.max_cost_per_hour is None:
-        assert carried(busier) >= carried(world) - 1e-6 or proposed(world) >= 0
+    elif world.fleet.spec.scaling.policy == "slo" and not corrected(world) | corrected(busier):
+        assert carried(busier) >= carried(world) - 1e-6
 
 
 def proposed(world: World) -> int:
@@ -112,11 +112,18 @@ def proposed(world: World) -> int:
     return sum(r for _, r in world.plan(()).decision.after)
 
 
+def corrected(world: World) -> bool:
+    """Whether something beside the model had a say: what users feel, a replica given up, the operator, the budget."""
+    others = {Reason.PRESSURE, Reason.IN_FLIGHT, Reason.RETRY, Reason.OVERRIDE, Reason.BUDGET, Reason.UNATTAINABLE}
+    return any(s.reason in others for s in world.plan(()).decision.steps)
+
+
 def carried(world: World) -> float:
     """Requests/s that the proposed mix carries."""
     made = world.plan(())
     known = dict(made.decision.estimates)
-    return sum(r * (known[f"capacity_rps.{n}"] or 0.0) for n, r in made.decision.after)
+    serving = [v.name for v in world.fleet.spec.variants if v.subset == made.memory.stable]
+    return sum(r * (known[f"capacity_rps.{n}"] or 0.0) for n, r in made.decision.after if n in serving)
 
 
 @MANY
