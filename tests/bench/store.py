@@ -94,6 +94,7 @@ class Store:
     def __init__(self, port: int, tether_pid: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         (self._process,) = psutil.Process(tether_pid).children()
+        self.pid = self._process.pid
 
     def cpu_s(self) -> float:
         """CPU seconds of its process."""

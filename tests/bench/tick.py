@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +32,8 @@ from tests.bench.store import BenchError, Plan, Store, filled, planned
 
 _FIRST_TICK_S, _TICK_MOST_S, _MARGIN_S = 20.0, 5.0, 20.0
 """The time that is laid out for the first tick, which begins every memory and the journal, and for each other one."""
-_START_MAX_S = 120.0
+_DIGITS = {"s": 3, "cores": 2}
+_QUIET_CORES = 0.2
 _console = Console(stderr=True, highlight=False)
 
 
@@ -63,6 +66,7 @@ class DaemonProcess:
     """The daemon's process, told what to do line by line."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.pid = process.pid
         self._process = process
         self._log = log
 
@@ -144,6 +148,7 @@ def _await_start(plan: Plan) -> None:
 def _run(ticks: int, governor: DaemonProcess, store: Store, plan: Plan) -> tuple[Runs, dict[str, float]]:
     """Full cycles, each followed by a light query, and what they cost Prometheus."""
     runs = Runs(first=governor.ask("tick"), ticks=[], light=[], seen={})
+    others_s, began_at = cpu_by_process(), time.monotonic()
     theirs: dict[str, list[float]] = {"tick_cpu_s": [], "tick_queries": [], "light_cpu_s": [], "light_queries": []}
     for number in range(ticks):
         for word, kept in (("tick", runs.ticks), ("light", runs.light)):
@@ -155,7 +160,11 @@ def _run(ticks: int, governor: DaemonProcess, store: Store, plan: Plan) -> tuple
     runs.seen = governor.ask("look")
     if time.time() > plan.until_s:
         raise BenchError("the ticks took so long that the samples ran out: give fewer --ticks or --fleets")
+    now_s = cpu_by_process()
+    ours = {os.getpid(), governor.pid, store.pid}
+    spent_s = sum(now_s[pid] - others_s.get(pid, 0.0) for pid in now_s if pid not in ours)
     cost = {
+        "others_cores": spent_s / (time.monotonic() - began_at),
         "tick_cpu_s": statistics.mean(theirs["tick_cpu_s"]),
         "light_cpu_s": statistics.mean(theirs["light_cpu_s"]),
         "tick_queries": max(theirs["tick_queries"]),
@@ -163,6 +172,12 @@ def _run(ticks: int, governor: DaemonProcess, store: Store, plan: Plan) -> tuple
         "rss_mb": store.rss_mb(),
     }
     return runs, cost
+
+
+def cpu_by_process() -> dict[int, float]:
+    """CPU seconds of every process that is there, by its number."""
+    processes = psutil.process_iter(["cpu_times"])
+    return {p.pid: float(sum(p.info["cpu_times"][:2])) for p in processes if p.info["cpu_times"]}
 
 
 def _figures(options: argparse.Namespace, runs: Runs, store: dict[str, float]) -> list[Figure]:
@@ -190,6 +205,7 @@ def _figures(options: argparse.Namespace, runs: Runs, store: dict[str, float]) -
         Figure("light query: whole", mean(runs.light, "wall_s"), "s"),
         Figure("light query: Prometheus's CPU", store["light_cpu_s"], "s"),
         Figure("fleets that wanted a change", runs.seen["changing"], ""),
+        Figure("cores busy with other processes", store["others_cores"], "cores"),
     ]
 
 
@@ -211,7 +227,7 @@ def table_of(options: argparse.Namespace, figures: Sequence[Figure]) -> Table:
 
 
 def _text(figure: Figure) -> str:
-    return f"{figure.value:.3f}" if figure.unit == "s" else f"{figure.value:.0f}"
+    return f"{figure.value:.{_DIGITS.get(figure.unit, 0)}f}"
 
 
 def _count(least: int, most: int) -> Any:
@@ -245,6 +261,9 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    if figures[-1].value > _QUIET_CORES:
+        busy = f"other processes kept {figures[-1].value:.1f} of {os.cpu_count()} cores busy"
+        _console.print(f"{busy}: on a quiet machine whole ticks are shorter")
     missed = [figure.name for figure in figures if figure.ratio is not None and figure.ratio > 1]
     document = {
         "fleets": options.fleets,
