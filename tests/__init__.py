@@ -1,0 +1,1 @@
+"""Tests: specifications of everything, by tier."""
