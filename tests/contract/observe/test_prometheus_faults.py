@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.model.fleet import Fleet
 from controller.model.snapshot import ABSENT, Freshness, Reading, VariantSignals
-from controller.observe.prometheus import NAMES_TRIES, PrometheusSignals
-from controller.ports import FleetSignals
+from controller.observe.prometheus import PrometheusSignals
 from tests.contract.observe.answering_server import (
     NOW_S,
     STEADY,
@@ -22,32 +19,9 @@ from tests.contract.observe.answering_server import (
     Rows,
     SteadyAnswers,
     success,
-    vector,
 )
 from tests.contract.observe.builders import fleet, scope, targets
-
-FLEETS = [fleet("chat")]
-Respond = Callable[[str, float], tuple[int, bytes]]
-
-
-@contextmanager
-def source(
-    respond: Respond, timeout_s: float = 5.0, **more: Any
-) -> Iterator[tuple[PrometheusSignals, AnsweringServer]]:
-    with (
-        AnsweringServer(respond) as server,
-        PrometheusSignals(server.url, scope(), timeout_s=timeout_s, now=lambda: NOW_S, **more) as signals,
-    ):
-        yield signals, server
-
-
-def read(respond: Respond, fleets: list[Fleet] = FLEETS, timeout_s: float = 5.0, **more: Any) -> FleetSignals:
-    with source(respond, timeout_s, **more) as (signals, _):
-        return signals.read(fleets, targets(fleets))[fleets[0].key]
-
-
-def steady(**more: Any) -> SteadyAnswers:
-    return SteadyAnswers(FLEETS, scope(), **more)
+from tests.contract.observe.prometheus_rig import FLEETS, read, source, steady
 
 
 def only(name: str, change: Callable[[Rows], Rows]) -> Callable[[str, Rows], Rows]:
@@ -369,48 +343,3 @@ def test_the_clock_of_the_source_decides_about_ages_whatever_the_daemons() -> No
     assert seen.source_skew_s == pytest.approx(600.0)
     assert seen.inflight.age_s == 1.5
     assert seen.inflight.freshness is Freshness.FRESH
-
-
-def test_the_version_is_asked_for_seldom() -> None:
-    with source(steady()) as (signals, server):
-        for _ in range(3):
-            assert signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family == "vLLM 0.32 or newer"
-        assert sum("group by (__name__" in promql for promql in server.asked) == 1
-
-
-def test_the_version_of_a_variant_that_begins_to_report_is_asked_for_at_the_next_tick() -> None:
-    """The first look comes before the first scrape: nobody reports, and then somebody does, unnamed at first."""
-    answers = steady()
-    with source(lambda promql, at_s: answers(promql, at_s) if promql == "time()" else success([])) as (signals, server):
-        families = [signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family]
-        server.respond = answers
-        families += [signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family for _ in range(3)]
-        assert families == ["", "", *["vLLM 0.32 or newer"] * 2]
-        assert sum("group by (__name__" in promql for promql in server.asked) == 2
-
-
-def test_a_variant_whose_version_cannot_be_told_is_asked_about_a_few_times_at_most() -> None:
-    nameless = steady(change=only("exposed_names", lambda _rows: []))
-    with source(nameless) as (signals, server):
-        for _ in range(NAMES_TRIES + 4):
-            assert signals.read(FLEETS, targets(FLEETS))["llm/chat"].vllm_family == ""
-        assert sum("group by (__name__" in promql for promql in server.asked) == 1 + NAMES_TRIES
-
-
-def test_a_look_at_few_fleets_among_many_asks_for_their_series_only() -> None:
-    fleets = [fleet(f"chat-{number}") for number in range(10)]
-    steadily = SteadyAnswers(fleets, scope())
-
-    def respond(promql: str, at_s: float) -> tuple[int, bytes]:
-        return steadily(promql, at_s) if "namespace=~" not in promql else success(vector([], at_s))
-
-    with source(respond) as (signals, server):
-        signals.read(fleets, targets(fleets))
-        whole = [promql for promql in server.asked if "num_requests_running" in promql]
-        server.asked.clear()
-        signals.read(fleets[:1], targets(fleets[:1]))
-        few = [promql for promql in server.asked if "num_requests_running" in promql]
-    assert whole
-    assert all('namespace=~"llm"' not in promql for promql in whole)
-    assert len(few) >= len(whole) - 1
-    assert all('namespace=~"llm"' in promql for promql in few)
