@@ -9,7 +9,7 @@ from typing import Any
 from controller.model.fleet import Fleet
 from controller.observe.prometheus import PrometheusSignals
 from controller.ports import FleetSignals
-from tests.contract.observe.answering_server import NOW_S, AnsweringServer, SteadyAnswers
+from tests.contract.observe.answering_server import NOW_S, AnsweringServer, Rows, SteadyAnswers
 from tests.contract.observe.builders import fleet, scope, targets
 
 FLEETS = [fleet("chat")]
@@ -34,3 +34,8 @@ def read(respond: Respond, fleets: list[Fleet] = FLEETS, timeout_s: float = 5.0,
 
 def steady(**more: Any) -> SteadyAnswers:
     return SteadyAnswers(FLEETS, scope(), **more)
+
+
+def only(name: str, change: Callable[[Rows], Rows]) -> Callable[[str, Rows], Rows]:
+    """Spoil the rows of one query."""
+    return lambda query, rows: change(rows) if query == name else rows

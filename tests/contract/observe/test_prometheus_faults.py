@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +21,6 @@ from tests.contract.observe.answering_server import (
 )
 from tests.contract.observe.builders import fleet, scope, targets
 from tests.contract.observe.prometheus_rig import FLEETS, read, source, steady
-
-
-def only(name: str, change: Callable[[Rows], Rows]) -> Callable[[str, Rows], Rows]:
-    """Spoil the rows of one query."""
-    return lambda query, rows: change(rows) if query == name else rows
 
 
 def readings(signals: VariantSignals) -> dict[str, Reading]:

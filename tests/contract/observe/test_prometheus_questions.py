@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.observe.prometheus import NAMES_TRIES
 from tests.contract.observe.answering_server import SteadyAnswers, success, vector
 from tests.contract.observe.builders import fleet, scope, targets
-from tests.contract.observe.prometheus_rig import FLEETS, source, steady
+from tests.contract.observe.prometheus_rig import FLEETS, only, source, steady
 
 
 def test_the_version_is_asked_for_seldom() -> None:
