@@ -20,7 +20,7 @@ from tests.contract.observe.answering_server import (
     success,
 )
 from tests.contract.observe.builders import fleet, scope, targets
-from tests.contract.observe.prometheus_rig import FLEETS, read, source, steady
+from tests.contract.observe.prometheus_rig import FLEETS, only, read, source, steady
 
 
 def readings(signals: VariantSignals) -> dict[str, Reading]:
