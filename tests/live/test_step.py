@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.load.records import read_results
 from tests.live.cases import COLD_START_S, STEP_AT_S
 from tests.live.figures import say
 from tests.live.journals import writes
@@ -74,8 +75,9 @@ def test_the_first_decision_on_readings_comes_within_15_s_of_the_start_of_the_co
 
 
 def test_the_fleet_grows_within_2_s_of_the_sample_that_shows_the_step(step_run: Finished, watcher: Watcher) -> None:
-    first = next(write for write in step_run.report["writes"] if write["after"] > write["before"])
-    step_at = first["at"] - step_run.report["scale_up_delay_s"]
+    step_at = read_results(step_run.run_dir / "requests.jsonl").start.started_at + STEP_AT_S
+    grown = (w for w in step_run.report["writes"] if w["at"] >= step_at and w["after"] > w["before"])
+    first = next(grown)
 
     shown_at = first_above(watcher.samples, step_at, 1.5)
 
