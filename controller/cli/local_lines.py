@@ -39,7 +39,7 @@ def _told(counts: Sequence[int | None]) -> str:
 
 def _traffic(client: Mapping[str, Any] | None) -> str:
     if client is None:
-        return "no traffic yet"
+        return "no traffic"
     inside = client["window_attainment_ratio"]
     share = "nothing answered yet" if inside is None else f"{inside:.1%} inside the objectives (30 s)"
     return f"{client['offered_rps']:.1f} requests/s, {share}"

@@ -31,7 +31,7 @@ def _client(client: Mapping[str, Any] | None) -> RenderableType:
     for name in ("requests/s", "in flight", "tokens/s", "inside (30 s)", "TTFT p95", "TPOT p95", "failed", "lag p99"):
         table.add_column(name, justify="right")
     if client is None:
-        return Text("no traffic yet", style="dim")
+        return Text("no traffic", style="dim")
     table.add_row(
         f"{client['offered_rps']:.1f}",
         f"{client['inflight']}",

@@ -150,7 +150,7 @@ class TestLinesWithoutATerminal:
     def test_before_there_is_anything_it_says_so(self) -> None:
         lines = PlainLines()
         found = [*lines.due(0.0, None, []), *lines.due(40.0, None, []), *lines.due(44.0, None, [])]
-        assert found == ["   40 s  no traffic yet; the daemon has not finished its first cycle"]
+        assert found == ["   40 s  no traffic; the daemon has not finished its first cycle"]
 
 
 class Usage(NamedTuple):
