@@ -10,7 +10,7 @@ _RISE_S = 6.0
 """The newest seconds are left out of the comparison: a rise must not hide itself."""
 _RECENT_S = 8.0
 _MARGIN = 2.0
-"""Requests above the ratio: one request more than none is no jump."""
+"""Requests above the usual, besides the ratio: one request more than none is no jump."""
 _REST_S = 2.0
 """Between two woken cycles of one fleet: newer samples are rarely there sooner."""
 
@@ -45,7 +45,8 @@ class PressureWatch:
         earlier = [v for at, v in samples if at <= now_s - _RISE_S]
         samples.append((now_s, value))
         rested = now_s - self._woken_at.get(key, -_REST_S) >= _REST_S
-        return bool(earlier) and rested and value > self._ratio * max(earlier) + _MARGIN
+        most = max(earlier, default=value)
+        return rested and value > self._ratio * most and value > most + _MARGIN
 
     def recent(self, key: str, now_s: float) -> tuple[tuple[float, float], ...]:
         """The newest samples of a fleet that has just jumped: (seconds ago, value), oldest first, repeats left out."""

@@ -19,9 +19,13 @@ def test_a_jump_wakes_at_its_first_sample() -> None:
     assert woken([20.0] * 30 + [35.0])[0] == 30
 
 
-@pytest.mark.parametrize("peak", [30.0, 31.9])
-def test_what_stays_within_the_ratio_and_two_requests_does_not_wake(peak: float) -> None:
-    assert woken([20.0] * 30 + [peak] * 5) == []
+@pytest.mark.parametrize(("usual", "peak"), [(20.0, 30.0), (2.0, 4.0)], ids=["within the ratio", "two requests"])
+def test_what_stays_within_the_ratio_or_two_requests_does_not_wake(usual: float, peak: float) -> None:
+    assert woken([usual] * 30 + [peak] * 5) == []
+
+
+def test_the_first_sample_above_the_ratio_wakes() -> None:
+    assert woken([20.0] * 30 + [30.5])[0] == 30
 
 
 def test_one_request_after_none_is_no_jump() -> None:
