@@ -141,6 +141,14 @@ class FaultRig:
         time.sleep(0.5)
         return found
 
+    def wait_for_ready_without(self, gone: Replica, count: int, timeout_s: float) -> set[str]:
+        """The names of the ready replicas, once there are so many without one that has died."""
+        deadline = time.monotonic() + timeout_s
+        while gone.name in (names := {replica.name for replica in self.ready()}) or len(names) < count:
+            assert time.monotonic() < deadline, f"ready are {sorted(names)}, not {count} without {gone.name}"
+            time.sleep(0.2)
+        return names
+
     def daemon_process(self) -> psutil.Process:
         """The daemon itself, below its tether."""
         (child,) = psutil.Process(self.stack.pid("daemon")).children()
