@@ -16,7 +16,6 @@ import pytest
 
 from controller.model.decision import ConditionStatus, Reason
 from controller.model.snapshot import Freshness, Replica, ReplicaPhase
-from tests.contract.local.rigs import until
 from tests.live.fault_rig import FaultRig, fault_rig
 from tests.live.figures import say
 from tests.live.journals import writes
