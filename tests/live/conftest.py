@@ -54,10 +54,17 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Case]:
     }
 
 
+def _asked_for(item: pytest.Item) -> set[str]:
+    """Fixtures that a test names, or is given the names of."""
+    call = getattr(item, "callspec", None)
+    given = call.params.values() if call is not None else ()
+    return {*getattr(item, "fixturenames", ()), *(name for name in given if isinstance(name, str))}
+
+
 @pytest.fixture(scope="session")
 def beside(request: pytest.FixtureRequest, runs: Runs, cases: Mapping[str, Case]) -> Runs:
     """Begins the runs that collected tests wait for."""
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    wanted = {name for item in request.session.items for name in _asked_for(item)}
     runs.begin([case for name, case in cases.items() if name in wanted])
     return runs
 
