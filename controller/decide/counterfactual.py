@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from controller.decide.pressure import WAITING_PER_REPLICA, under_pressure
 from controller.decide.proposal import Question, Restrained, text_of
 from controller.decide.sizing import drain_s, left_over, required_rps, usable_rps
+from controller.estimate.capacity import SPARE_RATIO
 from controller.estimate.demand import LONG_S, Demand
 from controller.model.copies import replace
 from controller.model.decision import Counts
@@ -27,8 +28,6 @@ _JUST = 0.01
 """Requests/s just beyond an edge."""
 _MOST = 100_000
 """Tenths of requests/s, and requests, beyond the present number: what takes more is not told."""
-_SPARE_RATIO = 0.95
-"""The margin of the headroom guard against growing back at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def _for_less(question: Question, demand: Demand, final: Counts) -> list[str]:
     held = scaling.paused or any(s.target is not None and s.target.foreign_writer for s in question.snapshot.variants)
     if len(serving) > 1 or held or question.world.given_up.get(name) or fewer < max(1, question.bounds[name].min):
         return []
-    arrival = math.floor(demand.past.steady_rps(_SPARE_RATIO * fewer * usable_rps(question, name)) * 10) / 10
+    arrival = math.floor(demand.past.steady_rps(SPARE_RATIO * fewer * usable_rps(question, name)) * 10) / 10
     after_s = scaling.stabilization.down + LONG_S + demand.past.window_s + question.snapshot.interval_s
     if arrival <= 0:
         return []

@@ -19,6 +19,8 @@ from engine.perf import Mix, Promise
 from engine.profile import Profile, StepLaw
 
 CONFIDENCE_Z = 1.0
+SPARE_RATIO = 0.95
+"""A shrunken fleet must be left with this margin of its capacity against growing back at once (hysteresis)."""
 TPOT_SPREAD = 0.16
 """Prior log-spread of a request's TPOT: 0.16-0.18 in simulations of Azure conversations at 95-99 % attainment."""
 TTFT_SPREAD = 0.7

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
+from controller.estimate.capacity import SPARE_RATIO
 from controller.estimate.coldstart import arriving, unseen
 from controller.guard.base import GuardContext, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import ScaleTarget
-
-_SPARE_RATIO = 0.95
-"""The shrunken fleet must be left with this margin against growing back at once (hysteresis)."""
 
 
 def headroom(context: GuardContext, proposed: Counts) -> Step | None:
@@ -34,7 +32,7 @@ def headroom(context: GuardContext, proposed: Counts) -> Step | None:
 
 def _carried(context: GuardContext, counts: Counts) -> float:
     """What the fleet will carry. If a ready replica has to leave, only ready ones count: nothing replaces it yet."""
-    usable = _SPARE_RATIO * (1 - context.fleet.spec.scaling.headroom)
+    usable = SPARE_RATIO * (1 - context.fleet.spec.scaling.headroom)
     serving = [s for s in context.snapshot.variants if s.name in context.serving]
     targets = {s.name: s.target for s in serving if s.target is not None}
     wanted = dict(counts)

@@ -15,11 +15,6 @@ def instant(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def clock_time(at: float) -> str:
-    """UTC time of day: 00:00:05 UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
-
-
 def span(seconds: float) -> str:
     """A length of time in its two greatest units: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = int(seconds)
