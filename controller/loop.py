@@ -81,7 +81,7 @@ class Loop:
         self._settings = settings
         self._lock = threading.Lock()
         self._memories: dict[str, FleetMemory] = {}
-        self._watch = PressureWatch(settings.wake_ratio, settings.wake_window_s)
+        self._watch = PressureWatch(settings.wake_ratio, settings.wake_window_s, settings.scrape_interval_s)
         self._unwritten: list[CycleRecord] = []
         self._unwritten_base: Mapping[str, FleetMemory] = {}
         self.lost_records = 0
@@ -106,6 +106,7 @@ class Loop:
         if not woken or not self._lock.acquire(blocking=False):
             return False
         try:
+            self._watch.woken(jumped, now)
             _log.info("woken", fleets=[f.key for f in woken])
             self._cycle(woken)
         finally:

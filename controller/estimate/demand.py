@@ -29,7 +29,8 @@ _MIX_REQUESTS = 400.0
 _MIX_MIN_WEIGHT = 0.01
 _MOST_TOKENS, _LEAST_TOKENS = 1e7, 0.1
 """No request is longer, and none gives less than a token: means beyond are of windows too short to tell."""
-_FAST_MIN_S = 0.1
+_FAST_MIN_S = 2.0
+"""Samples are told to the second: over less than two, growth would be wrong by half."""
 _TREND_MIN_POINTS = 6
 _TREND_MIN_S = 30.0
 """Woken cycles are close together and their windows overlap: many points of a few seconds are no trend."""
@@ -195,14 +196,22 @@ def _growth(snapshot: Snapshot) -> float:
 
 
 def _fast(snapshot: Snapshot, finished_rps: float) -> float:
-    """Arrivals by the slope of the light query's newest samples, one standard deviation on the safe side."""
+    """Arrivals by the newest samples of the light query: completions plus the growth of requests in flight.
+
+    Nobody knows at which sample a rise began, so the growth since each of them is looked at, one standard deviation
+    on the safe side: over too long a span it is thinned by the time before, over too short a span its noise eats it.
+    """
     points = snapshot.pressure
-    if len(points) < 2:
+    if not all(0 <= value <= MOST for _, value in points):
         return 0.0
-    span_s = points[0][0] - points[-1][0]
-    if span_s < _FAST_MIN_S or not all(0 <= value <= MOST for _, value in points):
+    return max((_grown_since(earlier, points[-1], finished_rps) for earlier in points[:-1]), default=0.0)
+
+
+def _grown_since(earlier: tuple[float, float], newest: tuple[float, float], finished_rps: float) -> float:
+    span_s = earlier[0] - newest[0]
+    if span_s < _FAST_MIN_S:
         return 0.0
-    rate = finished_rps + (points[-1][1] - points[0][1]) / span_s
+    rate = finished_rps + (newest[1] - earlier[1]) / span_s
     return rate - math.sqrt(max(rate, 0.0) * _DISPERSION / span_s) if rate > 0 else 0.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from controller.estimate.capacity import Capacity, estimate_capacity, observe_kv, observe_law, observe_spreads
 from controller.estimate.coldstart import ColdStart, cold_start, observe_starts
@@ -13,7 +13,7 @@ from controller.estimate.evidence import Evidence, weigh
 from controller.model.copies import replace
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory, VariantMemory
-from controller.model.snapshot import Snapshot, VariantState
+from controller.model.snapshot import Freshness, Reading, Snapshot, VariantSignals, VariantState
 from engine.perf import Mix
 from engine.profile import Profile
 
@@ -52,8 +52,9 @@ def estimate(
     if demand is not None and not evidence.complete and demand.arrival_rps < demand.usual_rps:
         # Partial evidence may show more demand than before, never less: the past must not sink by a fault.
         memory = replace(memory, demand=memory.demand[:-1])
-    fleet_mix = mix_of(list(learned))
-    capacities = {m.name: estimate_capacity(m, mix_of([m]) or fleet_mix, fleet, priors[m.name]) for m in learned}
+    looks = [_first_look(m, states.get(m.name), snapshot, priors[m.name]) for m in learned]
+    fleet_mix = mix_of(looks)
+    capacities = {m.name: estimate_capacity(m, mix_of([m]) or fleet_mix, fleet, priors[m.name]) for m in looks}
     world = World(
         evidence=evidence,
         demand=demand,
@@ -81,3 +82,22 @@ def _observe(
     memory = observe_kv(memory, state.signals)
     memory = observe_law(memory, state.signals, profile)
     return observe_spreads(memory, state, fleet, snapshot)
+
+
+def _first_look(
+    memory: VariantMemory, state: VariantState | None, snapshot: Snapshot, profile: Profile
+) -> VariantMemory:
+    """Where nothing was learned yet: what the window shows although it is not full. For this cycle, not to remember.
+
+    Means over a window do not depend on how much of it there is, and any is better than none at all.
+    """
+    if state is None or (memory.law is not None and memory.law.samples):
+        return memory
+    readings = {field.name: _trusted(getattr(state.signals, field.name)) for field in fields(state.signals)}
+    state = replace(state, signals=VariantSignals(**readings))
+    memory = observe_mix(memory, state, snapshot.interval_s)
+    return observe_law(memory, state.signals, profile)
+
+
+def _trusted(reading: Reading) -> Reading:
+    return reading if reading.usable is None else Reading(reading.usable, Freshness.FRESH, reading.age_s)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.load.records import read_results
-from tests.live.cases import COLD_START_S, STEP_AT_S
+from tests.live.cases import COLD_START_S, STEP_AT_S, STEP_END_S
 from tests.live.figures import say
 from tests.live.journals import writes
 from tests.live.local_runs import Case, Finished, Runs, replayed
@@ -49,7 +49,7 @@ def watcher() -> Watcher:
 
 @pytest.fixture(scope="module")
 def step_run(runs: Runs, watcher: Watcher) -> Finished:
-    found = runs.run(Case("step", ("--scenario", "step"), limit_s=480, while_running=watcher.look))
+    found = runs.run(Case("step", ("--scenario", "step"), limit_s=560, while_running=watcher.look))
     client, host = found.report["client"], found.report["host"]
     say(
         f"step: scale-up after {found.report['scale_up_delay_s']:.1f} s (≤ 12), "
@@ -106,8 +106,14 @@ def test_no_request_fails_and_no_stream_is_cut_although_the_fleet_shrinks(step_r
 
 
 def test_the_fleet_returns_to_its_floor(step_run: Finished) -> None:
-    assert step_run.report["replicas"]["start"] == step_run.report["replicas"]["end"] == 2
+    load_end = read_results(step_run.run_dir / "requests.jsonl").start.started_at + STEP_END_S
+    afterwards = [write["after"] for write in step_run.report["writes"] if write["at"] > load_end]
+
+    assert step_run.report["replicas"]["start"] == 2
     assert 2 < step_run.report["replicas"]["max"] <= 8
+    assert min(afterwards) == 2
+    # Chance may ask for a third one again: two are just enough for this traffic.
+    assert step_run.report["replicas"]["end"] <= 3
 
 
 def test_its_journal_replays_bit_for_bit(step_run: Finished) -> None:

@@ -15,7 +15,7 @@ from engine.sim.card import card_for
 from tests.builders import a_profile
 from tests.scenario.controller.virtual import VirtualStack
 
-STEP_AT, LOAD_END, TRAFFIC_END, END = 60.0, 210.0, 390.0, 430.0
+STEP_AT, LOAD_END, TRAFFIC_END, END = 60.0, 210.0, 450.0, 520.0
 COLD_START_S = 15.0
 
 
@@ -58,10 +58,7 @@ def growths(stack: VirtualStack, since: float) -> list[float]:
     return [at for (_, before), (at, after) in pairwise(sizes) if after > before and at >= since]
 
 
-def first_jump(samples: Sequence[tuple[float, float]], since: float) -> float | None:
-    """The first stored sample at or after `since` whose running + waiting exceeds 1.5 x the minute's maximum."""
-    for at, value in samples:
-        before = [v for t, v in samples if at - 60 <= t < at]
-        if at >= since and before and value > 1.5 * max(before):
-            return at
-    return None
+def first_jump(samples: Sequence[tuple[float, float]], step_at: float) -> float | None:
+    """The first stored sample since the step whose running + waiting exceeds 1.5 x the maximum of the minute before."""
+    most = max(value for at, value in samples if step_at - 60 <= at < step_at)
+    return next((at for at, value in samples if at >= step_at and value > 1.5 * most), None)

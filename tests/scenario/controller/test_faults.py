@@ -222,8 +222,7 @@ def test_a_daemon_that_was_away_for_long_looks_for_a_full_window_before_it_shrin
 def advance_without_the_daemon(stack: VirtualStack, seconds: float) -> None:
     stack.clock.t = round(stack.clock.t + seconds, 3)
     stack.sim.advance_to(stack.clock.t)
-    if stack.clock.t % stack.signals.scrape_s == 0:
-        stack.signals.scrape()
+    stack.signals.scrape()
 
 
 def test_an_unreadable_cluster_is_held_said_and_gone_on_from() -> None:

@@ -113,16 +113,27 @@ class SimSignals:
     scrape_s: float
     window_s: float
     samples: list[tuple[float, Mapping[str, EngineSnapshot], int]] = field(default_factory=list)
+    """At every instant at which something was stored: the newest stored page of each replica, requests refused."""
     fault: Callable[[FleetSignals], FleetSignals] | None = None
     silent: bool = False
+    _phases_s: dict[str, float] = field(default_factory=dict)
     inflight_history: list[tuple[float, float]] = field(default_factory=list)
     """Running + waiting of every stored sample."""
 
     def scrape(self) -> None:
-        if not self.silent:
-            self.samples.append((self.clock.t, dict(self.sim.pages()), self.sim.refused))
+        """Store the pages of those whose turn it is: each replica has a phase of its own, the proxy's is zero."""
+        there = self.sim.pages()
+        pages = {name: page for name, page in there.items() if self._due(name)}
+        if (pages or self.clock.t % self.scrape_s == 0) and not self.silent:
+            known = self.samples[-1][1] if self.samples else {}
+            kept = {name: page for name, page in known.items() if name in there}
+            self.samples.append((self.clock.t, kept | pages, self.sim.refused))
             self.inflight_history.append((self.clock.t, float(sum(p.inflight for p in self.samples[-1][1].values()))))
         self.samples = [s for s in self.samples if s[0] >= self.clock.t - 3 * self.window_s]
+
+    def _due(self, name: str) -> bool:
+        phase_s = self._phases_s.setdefault(name, len(self._phases_s) * 1.5 % self.scrape_s)
+        return (self.clock.t - phase_s) % self.scrape_s == 0
 
     def pressure(self, fleets: Sequence[Fleet]) -> Mapping[str, float]:
         if not self.samples or self.clock.t - self.samples[-1][0] > 10:
@@ -138,8 +149,9 @@ class SimSignals:
         if len(window) < 2:
             return FleetSignals("prometheus", self.window_s, {}, ABSENT, ABSENT, ABSENT, -self.clock.offset_s)
         age = self.clock.t - window[-1][0]
-        fresh = Freshness.FRESH if age <= 10 else Freshness.STALE
-        span = window[-1][0] - window[0][0]
+        full = window[0][0] <= self.clock.t - self.window_s + self.scrape_s
+        fresh = Freshness.FRESH if full and age <= 10 else Freshness.STALE
+        span = window[-1][0] - window[0][0] if full else self.window_s
 
         def reading(value: float | None) -> Reading:
             return ABSENT if value is None else Reading(value, fresh, age)
@@ -299,8 +311,7 @@ class VirtualStack:
         while self.clock.t < end - 1e-9:
             self.clock.t = round(self.clock.t + 0.5, 3)
             self.sim.advance_to(self.clock.t)
-            if self.clock.t % self.signals.scrape_s == 0:
-                self.signals.scrape()
+            self.signals.scrape()
             if self.clock.t % self.settings.wake_interval_s == 0 and self.loop.watch():
                 self.woken_at.append(self.clock.t)
             if self.clock.t % self.settings.tick_interval_s == 0:

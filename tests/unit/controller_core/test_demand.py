@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,19 @@ def test_the_newest_samples_may_show_arrivals_that_the_window_does_not_yet() -> 
     calm = a_snapshot(a_state(arrival_rps=4.0))
     woken = replace(calm, pressure=((6.0, 20.0), (4.0, 20.0), (2.0, 50.0), (0.0, 90.0)))
     assert demand(woken).arrival_rps > demand(calm).arrival_rps + 5
+
+
+def test_a_rise_counts_from_where_it_began_not_from_the_calm_before() -> None:
+    calm = a_snapshot(a_state(arrival_rps=4.0))
+    long = replace(calm, pressure=((8.0, 20.0), (6.0, 20.0), (4.0, 20.0), (2.0, 20.0), (0.0, 60.0)))
+    short = replace(calm, pressure=((2.0, 20.0), (0.0, 60.0)))
+    assert demand(long).arrival_rps == demand(short).arrival_rps > 4.0 + 15
+
+
+@pytest.mark.parametrize("newest", [math.nan, math.inf, -1.0])
+def test_impossible_samples_raise_nothing(newest: float) -> None:
+    calm = a_snapshot(a_state(arrival_rps=4.0))
+    assert demand(replace(calm, pressure=((4.0, 20.0), (0.0, newest)))) == demand(calm)
 
 
 def test_without_any_reading_there_is_no_estimate() -> None:

@@ -11,8 +11,12 @@ from controller.pressure import PressureWatch
 
 def woken(values: Sequence[float], step_s: float = 1.0, ratio: float = 1.5) -> list[int]:
     """The samples at which the fleet jumps."""
-    watch = PressureWatch(ratio, 60.0)
-    return [i for i, v in enumerate(values) if watch.observe({"f": v}, 1000 + i * step_s)]
+    watch, found = PressureWatch(ratio, 60.0, 2.0), []
+    for i, value in enumerate(values):
+        if jumped := watch.observe({"f": value}, 1000 + i * step_s):
+            watch.woken(jumped, 1000 + i * step_s)
+            found.append(i)
+    return found
 
 
 def test_a_jump_wakes_at_its_first_sample() -> None:
@@ -53,19 +57,51 @@ def test_a_fleet_without_history_does_not_jump() -> None:
 
 
 def test_a_fleet_that_fell_silent_begins_anew() -> None:
-    watch = PressureWatch(1.5, 60.0)
+    watch = PressureWatch(1.5, 60.0, 2.0)
     for second in range(20):
         watch.observe({"f": 10.0}, second)
     watch.observe({}, 20)
     assert watch.observe({"f": 500.0}, 21) == set()
 
 
-def test_the_newest_samples_are_told_after_a_jump_only_oldest_first_and_repeats_left_out() -> None:
-    watch = PressureWatch(1.5, 60.0)
+def test_a_jump_that_got_no_cycle_goes_on_jumping() -> None:
+    watch = PressureWatch(1.5, 60.0, 2.0)
+    for second in range(20):
+        watch.observe({"f": 10.0}, second)
+    assert watch.observe({"f": 40.0}, 20) == {"f"}
+    assert watch.observe({"f": 40.0}, 21) == {"f"}
+    watch.woken({"f"}, 21)
+    assert watch.observe({"f": 40.0}, 22) == set()
+
+
+def told(values: Sequence[float], scrape_interval_s: float = 2.0) -> tuple[tuple[float, float], ...]:
+    """What is told of one sample a second, at the newest of them, which woke a cycle."""
+    watch = PressureWatch(1.5, 60.0, scrape_interval_s)
+    for second, value in enumerate(values):
+        watch.observe({"f": value}, second)
+    watch.woken({"f"}, len(values) - 1)
+    return watch.recent("f", len(values) - 1)
+
+
+def test_only_after_a_jump_are_samples_told() -> None:
+    watch = PressureWatch(1.5, 60.0, 2.0)
     for second in range(20):
         watch.observe({"f": 10.0}, second)
     assert watch.recent("f", 19.5) == ()
-    watch.observe({"f": 40.0}, 20)
-    watch.observe({"f": 40.0}, 21)
-    assert watch.recent("f", 21) == ((8.0, 10.0), (1.0, 40.0))
+    watch.woken({"f"}, 20)
+    assert watch.recent("f", 20) != ()
     assert watch.recent("f", 40) == ()
+
+
+def test_each_value_is_told_once_at_the_time_it_was_stored_last() -> None:
+    assert told([10.0] * 20 + [40.0]) == ((2.0, 10.0), (0.0, 40.0))
+    assert told([10.0] * 20 + [40.0, 40.0]) == ((3.0, 10.0), (1.0, 40.0))
+    assert told([10.0] * 20 + [20.0, 40.0]) == ((3.0, 10.0), (1.0, 20.0), (0.0, 40.0))
+
+
+def test_seldom_scrapes_are_told_as_far_apart_as_they_are() -> None:
+    assert told([10.0] * 20 + [40.0], scrape_interval_s=15.0) == ((15.0, 10.0), (0.0, 40.0))
+
+
+def test_of_older_samples_the_last_one_is_told() -> None:
+    assert told([5.0] * 20 + [10.0] * 5 + [20.0] * 9 + [40.0]) == ((11.0, 10.0), (2.0, 20.0), (0.0, 40.0))
