@@ -36,7 +36,7 @@ def local(
       governor local
       governor local --scenario step --exit --json report.json
       governor local --engine vllm
-      governor local --trace AzureLLMInferenceTrace_conv.csv.gz --rate 6 --duration 300
+      governor local --trace AzureLLMInferenceTrace_conv.csv.gz --rate 6 --duration 5m
     """
     session = _session()
     run = session.run_of(scenario, fleet, engine, policy, trace, rate, duration, seed, port)

@@ -76,7 +76,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         pytest.param(("--run-dir", "file"), "file cannot be made: Not a directory; choose another", id="run folder"),
         pytest.param(("--json", "nowhere/r.json"), "nowhere is no folder", id="folder of the report"),
         pytest.param(("--json", "."), "give --json a file that this user may write", id="report"),
-        pytest.param(("--duration", "0"), "greater than or equal to 1", id="duration"),
+        pytest.param(("--duration", "0"), "'0' is not between 1 s and 365d", id="duration"),
+        pytest.param(("--duration", "2y"), "'2y' is no duration; write a number with its unit", id="unit"),
     ],
 )
 def test_local_refuses_before_it_starts_anything(

@@ -18,7 +18,8 @@ from controller.estimate.capacity import (
     observe_spreads,
 )
 from controller.estimate.demand import observe_mix
-from controller.model.memory import VariantMemory
+from controller.estimate.world import World, estimate
+from controller.model.memory import FleetMemory, VariantMemory
 from controller.model.snapshot import VariantSignals
 from engine import perf
 from engine.perf import Mix
@@ -164,6 +165,33 @@ def test_the_mix_follows_the_windows_slowly_and_begins_with_the_first() -> None:
     longer = a_state(arrival_rps=4.0, prefill_tps=fresh(4.0 * 2 * PROMPT_TOKENS))
     moved = observe_mix(first, longer, 5.0)
     assert PROMPT_TOKENS < (moved.prompt_tokens or 0) < 1.2 * PROMPT_TOKENS
+
+
+PARTIAL = ("first_token_rps", "finished_rps", "prefill_tps", "cached_tps", "decode_tps", "steps_per_s", "itl_mean_s")
+
+
+def seen_in_part(memory: FleetMemory) -> tuple[World, FleetMemory]:
+    """Two replicas with a window that is not full yet: half of its rates, the same means."""
+    full = signals(2, arrival_rps=4.0)
+    half = {name: stale((getattr(full, name).value or 0.0) / 2) for name in PARTIAL[:-1]}
+    state = a_state(arrival_rps=4.0, **half, itl_mean_s=stale(full.itl_mean_s.value or 0.0))
+    return estimate(a_snapshot(state), memory, a_fleet(), {"v1": a_profile()})
+
+
+def test_a_fleet_of_which_nothing_is_known_is_judged_by_its_first_look_and_remembers_none_of_it() -> None:
+    world, memory = seen_in_part(FleetMemory.empty("llm/llama-8b"))
+    assert world.mix == MIX
+    assert world.capacities["v1"].samples == 1
+    assert memory.variant("v1").prompt_tokens is None
+    law = memory.variant("v1").law
+    assert law is None or law.samples == 0
+
+
+def test_what_is_known_is_not_touched_by_a_window_that_is_not_full() -> None:
+    _, known = estimate(a_snapshot(), FleetMemory.empty("llm/llama-8b"), a_fleet(), {"v1": a_profile()})
+    world, memory = seen_in_part(known)
+    assert world.capacities["v1"].samples == 1
+    assert memory.variant("v1").law == known.variant("v1").law
 
 
 def test_the_spread_is_learned_from_the_share_inside_the_objective_in_steady_windows_only() -> None:
