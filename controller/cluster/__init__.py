@@ -1,0 +1,1 @@
+"""Kubernetes' API as the adapters use it: raw JSON, typed errors, time-outs; lists that are kept by watching."""
