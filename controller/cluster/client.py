@@ -90,7 +90,7 @@ class Resource:
     plural: str
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Path of the collection, or of one object; without a namespace that of all of them (or of a cluster object)."""
+        """Path of a collection or an object; without a namespace of all of them, or of an object that has none."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         parts += ["namespaces", namespace] if namespace else []
         parts += [part for part in (self.plural, name, subresource) if part]
@@ -232,13 +232,15 @@ class ClusterClient:
 def _load(settings: Configuration, kubeconfig: Path | None, context: str | None) -> None:
     if kubeconfig is None and context is None:
         try:
-            config.load_incluster_config(client_configuration=settings)
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         except ConfigException:
             pass
         else:
             return
     file = str(kubeconfig) if kubeconfig is not None else None
-    config.load_kube_config(config_file=file, context=context, client_configuration=settings, persist_config=False)
+    config.load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=file, context=context, client_configuration=settings, persist_config=False
+    )
 
 
 def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[Json]:
