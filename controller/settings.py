@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from controller.model.problems import Problem, RefusedError
+
 _CONFIG = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
 )
@@ -24,8 +26,12 @@ def _checked_url(text: str) -> str:
         parts = urlsplit(text)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
         valid = valid and (parts.port is None or parts.port > 0)
+        named = parts.username is not None
     except ValueError:
-        valid = False
+        valid = named = False
+    if named:
+        masked = f'"{parts.scheme}://…@{parts.hostname}"'
+        raise RefusedError([Problem((), "carries a name or password, which logs would show", "name its file", masked)])
     if not valid:
         raise ValueError('is no address of a server: write it as "http://host:port"')
     return text.rstrip("/")
@@ -63,6 +69,48 @@ class MetricLabels(BaseModel):
         return self
 
 
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
+HeaderText = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,1022}[\x21-\x7e])?$")]
+
+
+class PrometheusAccess(BaseModel):
+    """How Prometheus lets the daemon in. Secrets are named by their files, never written here."""
+
+    model_config = _CONFIG
+
+    bearer_token_file: Path | None = None
+    """File with a bearer token, such as a projected service account token; read again when it changes."""
+    username: Annotated[str, StringConstraints(pattern=r"^[^:]{1,256}$")] | None = None
+    """Name for basic authentication, with `password_file`."""
+    password_file: Path | None = None
+    """File with the password for `username`; read again when it changes."""
+    ca_file: Path | None = None
+    """Certificates (PEM) that the server's is checked against. None: those that the Python client brings."""
+    client_certificate_file: Path | None = None
+    """Certificate (PEM) that the daemon shows, with `client_key_file`."""
+    client_key_file: Path | None = None
+    tenant: HeaderText | None = None
+    """Tenant of Mimir, Loki-style gateways or Thanos receive: sent as X-Scope-OrgID."""
+    headers: dict[HeaderName, HeaderText] = Field(default_factory=dict)
+    """Further headers of every query. Not for secrets: they are in the process's arguments."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PrometheusAccess:
+        problems = list(self._contradictions())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        for one, other in (("username", "password_file"), ("client_certificate_file", "client_key_file")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                yield f"{one} and {other} belong together: give both or neither"
+        if self.bearer_token_file is not None and self.username is not None:
+            yield "bearer_token_file and username are two ways of proving the same: give one of them"
+        if any(name.lower() == "authorization" for name in self.headers):
+            yield "the header Authorization is a secret: name its file with bearer_token_file or password_file"
+
+
 class Settings(BaseModel):
     """What the daemon is told besides its fleets. Times in seconds, UTC."""
 
@@ -71,6 +119,8 @@ class Settings(BaseModel):
     prometheus_url: Url | None = None
     """Address of Prometheus, Thanos or Mimir (for Mimir with its prefix, "http://mimir:8080/prometheus").
     None: replicas are scraped directly, which holds up to 50 of them."""
+    prometheus_access: PrometheusAccess = PrometheusAccess()
+    """How Prometheus lets the daemon in."""
     supervisor_url: Url | None = None
     """Address of the local supervisor that owns the replica processes. None: no local stack."""
     tick_interval_s: float = Field(default=5.0, ge=0.1, le=300)
@@ -127,6 +177,10 @@ class Settings(BaseModel):
         return self
 
     def _contradictions(self) -> Iterator[str]:
+        ca_file = self.prometheus_access.ca_file
+        if ca_file is not None and not (self.prometheus_url or "").startswith("https:"):
+            yield f"ca_file {ca_file} checks nothing where prometheus_url is no https address"
+
         def pair(name: str) -> str:
             return f"{name} ({getattr(self, name):g} s)"
 

@@ -16,9 +16,10 @@ from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.loop import Adapters, Loop
 from controller.model.fleet import Fleet, Variant
+from controller.observe.access import authorised
 from controller.observe.fleet_file import FleetFile, load_fleets
 from controller.observe.local import LocalReplicaReader, LocalWeightReader
-from controller.observe.prometheus import PrometheusSignals
+from controller.observe.prometheus import MAX_ANSWER_BYTES, PrometheusSignals
 from controller.observe.queries import Scope
 from controller.observe.scrape import ScrapeSignals, check_reach
 from controller.ports import ReplicaWriter
@@ -143,6 +144,7 @@ def _signals(settings: Settings, clock: SystemClock, proxy_admin_url: str | None
         timeout_s=settings.query_timeout_s,
         concurrency=settings.query_concurrency,
         now=clock.now,
+        session=authorised(settings.prometheus_access, MAX_ANSWER_BYTES),
     )
 
 

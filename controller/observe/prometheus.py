@@ -57,7 +57,7 @@ class PrometheusSignals:
 
     `timeout_s` bounds a whole tick, not one query. `now` is the daemon's wall clock, used for nothing but the
     difference to the source's. `proxy_cluster` is how the proxy names a subset's cluster, with the fields
-    {namespace}, {fleet}, {subset} and {host}.
+    {namespace}, {fleet}, {subset} and {host}. `session` carries what the source wants to see (see `access`).
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class PrometheusSignals:
         concurrency: int = 4,
         now: Callable[[], float] = time.time,
         proxy_cluster: str = "{namespace}/{fleet}/{subset}",
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        session: BoundedSession | None = None,
     ) -> None:
         self._scope = scope
         self._timeout_s = timeout_s
         self._now = now
         self._rules = Rules(scope.stale_after_s, proxy_clusters(proxy_cluster), scope.labels.variant)
-        self._session = BoundedSession(max_answer_bytes)
+        self._session = session or BoundedSession(MAX_ANSWER_BYTES)
         self._client = PrometheusConnect(url=url, session=self._session, retry=Retry(total=0, read=False))
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._families: Mapping[Key, str] = {}

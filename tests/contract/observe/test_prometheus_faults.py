@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from controller.model.snapshot import ABSENT, Freshness, Reading, VariantSignals
+from controller.observe.bounded_http import BoundedSession
 from controller.observe.prometheus import PrometheusSignals
 from tests.contract.observe.answering_server import (
     NOW_S,
@@ -193,7 +194,7 @@ def test_one_slow_query_costs_its_own_readings_only() -> None:
 
 
 def test_an_answer_that_never_ends_is_cut_off_at_its_size() -> None:
-    seen = read(lambda _promql, _at_s: (200, b" " * 200_000), max_answer_bytes=100_000)
+    seen = read(lambda _promql, _at_s: (200, b" " * 200_000), session=BoundedSession(100_000))
     assert "longer than 100000 bytes" in seen.warnings[0]
 
 
