@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -97,6 +98,34 @@ class Resource:
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
+class Watch(Iterator[Json]):
+    """Events of one open watch. An ERROR event is raised as its `ApiError`, a broken stream as `UnreachableError`."""
+
+    def __init__(self, path: str, answer: urllib3.BaseHTTPResponse) -> None:
+        self._path = path
+        self._answer = answer
+        self._lines = _lines(answer)
+
+    def __next__(self) -> Json:
+        try:
+            event = next(self._lines)
+        except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+            raise UnreachableError(f"the watch on {self._path} broke: {error}") from error
+        if event.get("type") == "ERROR":
+            raise _refusal(event.get("object", {}), int(event.get("object", {}).get("code", 0)))
+        return event
+
+    def interrupt(self) -> None:
+        """End the iteration from another thread, which may be waiting for an event."""
+        # It has ended by itself where there is nothing to shut down any more.
+        with suppress(ValueError, RuntimeError, OSError):
+            self._answer.shutdown()
+
+    def close(self) -> None:
+        """Let go of the connection. Only by the thread that iterates, or when none does."""
+        self._answer.close()
+
+
 class ClusterClient:
     """One connection pool to one API server. Thread-safe; every call has a time-out.
 
@@ -162,11 +191,8 @@ class ClusterClient:
         """DELETE; `body` are DeleteOptions."""
         return self._json("DELETE", path, query, body)
 
-    def watch(self, path: str, resource_version: str, *, timeout_s: float, **query: str) -> Iterator[Json]:
-        """Events since a resource version, bookmarks included, until the server ends the stream after `timeout_s`.
-
-        An ERROR event is raised as its `ApiError`.
-        """
+    def watch(self, path: str, resource_version: str, *, timeout_s: float, **query: str) -> Watch:
+        """Events since a resource version, bookmarks included, until the server ends the stream after `timeout_s`."""
         asked = {
             **query,
             "watch": "true",
@@ -174,16 +200,7 @@ class ClusterClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(max(1, round(timeout_s))),
         }
-        answer = self._send("GET", path, asked, None, "application/json", timeout_s + self._timeout_s)
-        try:
-            for event in _lines(answer):
-                if event.get("type") == "ERROR":
-                    raise _refusal(event.get("object", {}), int(event.get("object", {}).get("code", 0)))
-                yield event
-        except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError(f"the watch on {path} broke: {error}") from error
-        finally:
-            answer.close()
+        return Watch(path, self._send("GET", path, asked, None, "application/json", timeout_s + self._timeout_s))
 
     def _json(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, kind: str = "application/json"
