@@ -8,10 +8,13 @@ from difflib import get_close_matches
 from controller.model.problems import Path, Problem, either
 from controller.model.rollout import Rollout
 from controller.model.scaling import Override, Scaling, Schedule
+from controller.model.traffic import Traffic
 from controller.model.variant import Variant
 
 
-def spec_contradictions(variants: Sequence[Variant], scaling: Scaling, rollout: Rollout | None) -> Iterator[Problem]:
+def spec_contradictions(
+    variants: Sequence[Variant], scaling: Scaling, rollout: Rollout | None, traffic: Traffic | None = None
+) -> Iterator[Problem]:
     """Every contradiction between the parts of a spec, paths relative to it."""
     yield from _twice(variants)
     yield from _same_names([schedule.name for schedule in scaling.schedules], "schedules", ("scaling", "schedules"))
@@ -25,6 +28,24 @@ def spec_contradictions(variants: Sequence[Variant], scaling: Scaling, rollout: 
     if rollout is not None and len({variant.subset for variant in variants}) < 2:
         reason = f"needs two versions, but every variant is of subset {variants[0].subset}"
         yield Problem(("rollout",), reason, "add a variant with another subset, or remove rollout")
+    if traffic is not None:
+        for problem in _traffic(traffic, variants, rollout):
+            yield problem.below(("traffic",))
+
+
+def _traffic(traffic: Traffic, variants: Sequence[Variant], rollout: Rollout | None) -> Iterator[Problem]:
+    if rollout is not None:
+        reason = "sets the weights by hand, which rollout moves as well: only one of the two may"
+        yield Problem((), reason, "remove traffic, or remove rollout until the weights are left to it again")
+    subsets = tuple(dict.fromkeys(variant.subset for variant in variants))
+    by_name = {variant.name: variant.subset for variant in variants}
+    for subset in traffic.weights:
+        if subset not in subsets:
+            near = get_close_matches(subset, subsets, n=1)
+            remedy = f"did you mean `{near[0]}`?" if near else f"write {either(subsets)}"
+            if subset in by_name:
+                remedy = f"the variant of that name is of subset `{by_name[subset]}`: write that"
+            yield Problem(("weights", subset), "is the subset of no variant", remedy)
 
 
 def _twice(variants: Sequence[Variant]) -> Iterator[Problem]:

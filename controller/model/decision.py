@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from controller.model.weights import RouteRef, Weights
 
 Counts = tuple[tuple[str, int], ...]
 """Replicas by variant, in the fleet's order of variants."""
@@ -19,6 +24,8 @@ class Action(StrEnum):
     DOWN = "Down"
     SHIFT = "Shift"
     """Some variants grow while others shrink."""
+    TRAFFIC = "Traffic"
+    """Replicas are kept, weights move."""
     HOLD = "Hold"
 
 
@@ -61,6 +68,16 @@ class Reason(StrEnum):
     """No replica count can meet the objective; sized for stability instead."""
     UNREADABLE = "Unreadable"
     """The cluster could not be read: nothing to decide on."""
+    WEIGHTS = "Weights"
+    """Weights moved to what the Fleet wants: every version that gets more can carry it."""
+    WAITING_FOR_CAPACITY = "WaitingForCapacity"
+    """Weights held: a version that would get more cannot carry it yet."""
+    DRIFT = "Drift"
+    """Weights put back after somebody else changed them."""
+    CONTESTED = "Contested"
+    """Weights left alone: somebody else keeps changing them."""
+    NO_READY_REPLICA = "NoReadyReplica"
+    """Traffic taken from a version without a ready replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,20 @@ class Alternative:
     replicas: Counts
     cost_per_hour: float
     why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficDecision:
+    """What one cycle decided about weights set by hand."""
+
+    wanted: Weights
+    before: Weights | None
+    """As observed; None where they could not be read."""
+    after: Weights | None
+    """What shall hold from now on: `before` where the weights are held."""
+    reason: Reason
+    sentence: str
+    """What is done or waited for, with numbers."""
 
 
 class ConditionStatus(StrEnum):
@@ -125,6 +156,8 @@ class Decision:
     conditions: tuple[Condition, ...] = ()
     estimates: tuple[tuple[str, float | None], ...] = ()
     """The numbers behind it, with units in the names: arrival_rps, capacity_rps.<variant>, horizon_s, …"""
+    traffic: Annotated[TrafficDecision | None, Field(exclude_if=lambda found: found is None)] = None
+    """Of a fleet whose weights are set by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +176,25 @@ class ScaleWrite:
     """Replicas to leave first, the least loaded first; only for reductions."""
 
 
+@dataclass(frozen=True, slots=True)
+class WeightWrite:
+    """One absolute, idempotent order: this route shall split requests like this.
+
+    Holds only against `resource_version`, where the object has one.
+    """
+
+    fleet: str
+    route: RouteRef
+    before: Weights
+    weights: Weights
+    resource_version: str
+    urgent: bool = False
+    """Takes traffic from a version without a ready replica: not held back by a disk that refuses."""
+
+
+Write = ScaleWrite | WeightWrite
+
+
 class OutcomeStatus(StrEnum):
     """What became of a write."""
 
@@ -159,6 +211,6 @@ class OutcomeStatus(StrEnum):
 class Outcome:
     """A write and what became of it."""
 
-    write: ScaleWrite
+    write: ScaleWrite | WeightWrite
     status: OutcomeStatus
     detail: str = ""

@@ -18,7 +18,9 @@ from controller.model.fields import Duration, Model, Name, Ratio, format_duratio
 from controller.model.problems import Problem, refuse_any
 from controller.model.rollout import Rollout
 from controller.model.scaling import Scaling
+from controller.model.traffic import Traffic
 from controller.model.variant import ReplicaBounds, ScaleTargetRef, Variant
+from controller.model.weights import RouteRef, Weights
 
 
 class LatencyObjective(Model):
@@ -124,12 +126,14 @@ class FleetSpec(Model):
     """What was promised to the users of the model."""
     scaling: Scaling = Scaling()
     """How replicas follow demand."""
+    traffic: Traffic | None = None
+    """The split over versions, set by hand; unset: weights are moved by a rollout, or not at all."""
     rollout: Rollout | None = None
-    """How a new version takes over; unset: weights are never moved."""
+    """How a new version takes over; unset: none does by itself."""
 
     @model_validator(mode="after")
     def _consistent(self) -> FleetSpec:
-        refuse_any(spec_contradictions(self.variants, self.scaling, self.rollout))
+        refuse_any(spec_contradictions(self.variants, self.scaling, self.rollout, self.traffic))
         return self
 
 
@@ -149,6 +153,25 @@ class Fleet(Model):
     def key(self) -> str:
         """namespace/name."""
         return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Its versions, in the order of its variants, each once."""
+        return tuple(dict.fromkeys(variant.subset for variant in self.spec.variants))
+
+    @property
+    def wanted_weights(self) -> Weights | None:
+        """The split set by hand, over all subsets; None where there is none."""
+        traffic = self.spec.traffic
+        return None if traffic is None else tuple((s, traffic.weights.get(s, 0)) for s in self.subsets)
+
+    @property
+    def route(self) -> RouteRef | None:
+        """Where the weights set by hand are kept; None where there are none."""
+        if self.spec.traffic is None:
+            return None
+        where = self.spec.traffic.virtual_service
+        return RouteRef(where.namespace or self.metadata.namespace, where.name, where.route, self.spec.host)
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises KeyError."""

@@ -6,8 +6,12 @@ Replica counts and weights are never remembered as truth; the live objects are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from controller.model.decision import Condition, Counts, ScaleWrite
+from pydantic import Field
+
+from controller.model.decision import Condition, Counts, ScaleWrite, WeightWrite
+from controller.model.weights import RouteRef, Weights
 
 MEMORY_VERSION = 1
 
@@ -76,6 +80,29 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficMemory:
+    """What is remembered of weights set by hand, to tell foreign changes from our own. Another wish starts afresh."""
+
+    wanted: Weights
+    route: RouteRef
+    settled: Weights | None = None
+    """What we wrote last and saw in place."""
+    seen: Weights | None = None
+    """What was observed last."""
+    intent: WeightWrite | None = None
+    """A write persisted before it is sent; whether it took effect shows in the next reading."""
+    intent_at: float | None = None
+    repairing: bool = False
+    """Whether the intent puts back what somebody else changed."""
+    repairs: tuple[float, ...] = ()
+    """When foreign changes were put back, within the last ten minutes."""
+    foreign_at: float | None = None
+    """When the weights were last changed by somebody else."""
+    contested: bool = False
+    """Left alone, until nobody has changed them for ten minutes."""
+
+
+@dataclass(frozen=True, slots=True)
 class FleetMemory:
     """Memory of one fleet. A fresh one (`FleetMemory.empty`) can never cause a reduction or an advance by itself."""
 
@@ -98,6 +125,8 @@ class FleetMemory:
     intent_at: float | None = None
     intent: tuple[ScaleWrite, ...] = ()
     """Writes persisted before they are sent; re-planned from live state after a crash, never re-sent blindly."""
+    traffic: Annotated[TrafficMemory | None, Field(exclude_if=lambda found: found is None)] = None
+    """Of a fleet whose weights are set by hand. Written only where there is something to remember."""
 
     @staticmethod
     def empty(fleet: str) -> FleetMemory:

@@ -41,6 +41,7 @@ _CLOSING = f"""\
 - `maxCostPerHour` pays for the fewest replicas of all variants, and for those of each schedule.
 - An override stays inside the widest bounds that its variants ever have.
 - `gpuUp` is above `gpuDown`, `queueUp` above `queueDown`; `startDeadline` is longer than `coldStart`.
+- Weights of traffic are of subsets that variants have and sum to 100; traffic and a rollout exclude each other.
 - Steps of a rollout rise strictly and end at 100; a rollout needs variants of two subsets.
 - A latency threshold is a bucket edge of vLLM's histogram. Its own edges:
   - TTFT: {", ".join(format_duration(edge) for edge in TTFT_EDGES_S)}

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from controller.model.weights import RouteState
 
 MOST = 1e12
 """No count, rate, ratio or time of one fleet is greater."""
@@ -197,6 +202,8 @@ class Snapshot:
     """The light query's newest samples (seconds before `at`, running + waiting), oldest first; only in woken cycles."""
     unread: str = ""
     """Why replicas could not be read, in the words of who was asked; empty where they were."""
+    route: Annotated[RouteState | None, Field(exclude_if=lambda found: found is None)] = None
+    """The route whose weights are set by hand; None where the fleet has none."""
 
     @property
     def cluster_at(self) -> float:

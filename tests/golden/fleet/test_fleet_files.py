@@ -58,7 +58,8 @@ def test_the_complete_example_leaves_no_field_out() -> None:
         rollout,
     ):
         assert part is not None
-        assert part.model_fields_set == set(type(part).model_fields)
+        # Weights set by hand and a rollout exclude each other.
+        assert part.model_fields_set == set(type(part).model_fields) - {"traffic"}
 
 
 def test_two_versions_are_read_as_written() -> None:
@@ -71,6 +72,12 @@ def test_two_versions_are_read_as_written() -> None:
     assert fleet.spec.objectives.ttft.threshold == 1.0
     assert fleet.spec.objectives.tpot.threshold == 0.05
     assert fleet.spec.scaling.max_cost_per_hour == 25
+
+
+def test_weights_by_hand_are_read_as_written() -> None:
+    (fleet,) = load_fleets(Path(__file__).parent / "good" / "weights_by_hand.yaml")
+    assert fleet.wanted_weights == (("v1", 90), ("canary", 10))
+    assert str(fleet.route) == "route primary of VirtualService mesh/vllm"
 
 
 def test_several_documents_share_what_they_anchor() -> None:
