@@ -8,7 +8,7 @@ ARGS   ?=
 DEBIAN := sh deploy/local/debian-packages.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-live test-vllm lint format bench clean
+.PHONY: help install run cluster test test-live test-cluster test-vllm lint format bench clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ run: $(STAMP) ## The whole system on this machine: fleet, traffic, daemon, live 
 	@-$(DEBIAN) prometheus
 	@$(BIN)/governor local $(ARGS)
 
+cluster: $(STAMP) ## A real control plane with GPU nodes and istiod to play with (builds it once: 20 minutes)
+	@$(DEBIAN) --required openssl
+	@$(BIN)/python -m tests.cluster.plane $(ARGS)
+
 test: $(STAMP) ## Unit, property, golden, contract and virtual-time tests (ARGS="-k word")
 	@$(DEBIAN) --required prometheus chromium
 	@$(BIN)/pytest -n 2 $(ARGS)
@@ -33,6 +37,11 @@ test: $(STAMP) ## Unit, property, golden, contract and virtual-time tests (ARGS=
 test-live: $(STAMP) ## The local stack in real time: scenarios, faults, crashes (≤ 20 minutes)
 	@$(DEBIAN) --required prometheus
 	@$(BIN)/pytest -m live tests/live $(ARGS)
+
+test-cluster: $(STAMP) ## A real control plane and mesh (builds them once: 20 minutes)
+	@$(DEBIAN) --required openssl
+	@$(BIN)/python -m tests.cluster.plane.binaries
+	@$(BIN)/pytest -m cluster tests/cluster $(ARGS)
 
 test-vllm: $(STAMP) ## Real vLLM on the CPU with a tiny model (opt-in: downloads several GB)
 	@$(DEBIAN) --required prometheus
