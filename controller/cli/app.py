@@ -18,6 +18,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("controller.cli.look", "status"),
     "explain": ("controller.cli.look", "explain"),
     "replay": ("controller.cli.replay", "replay_journal"),
+    "crd": ("controller.cli.crd", "crd"),
 }
 """Module and function by command, in the order of the help."""
 

@@ -1,0 +1,68 @@
+"""Rules in CEL, the language in which the API server checks across fields, and the few phrases that they are made of.
+
+Only what every server since Kubernetes 1.29 has: no bound variables, no two-variable comprehensions, and texts that
+are filled in by `format`, whose estimated cost does not depend on what it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold, as an expression over `self`, and what to say where it does not.
+
+    `at` is the field to blame, relative to `self`. `text` is an expression that says it with the values; `message`
+    says it without, where that expression cannot be evaluated.
+    """
+
+    holds: str
+    message: str
+    at: str = ""
+    text: str = ""
+
+    def schema(self) -> dict[str, Any]:
+        """As an entry of `x-kubernetes-validations`."""
+        entry = {"rule": self.holds, "message": self.message, "reason": "FieldValueInvalid"}
+        if self.text:
+            entry["messageExpression"] = self.text
+        if self.at:
+            entry["fieldPath"] = f".{self.at}"
+        return entry
+
+
+def none_of(entries: str, name: str, bad: str, said: str) -> tuple[str, str]:
+    """No entry of a list (key of a map) is `bad`, an expression over `name`; and what to say of the first that is."""
+    return f"{entries}.all({name}, !({bad}))", f"{entries}.map({name}, {bad}, {said})[0]"
+
+
+def quoted(text: str) -> str:
+    """A text literal."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def filled(template: str, *texts: str) -> str:
+    """The template with each `%s` replaced by the value of a text expression."""
+    return f"{quoted(template)}.format([{', '.join(texts)}])"
+
+
+def shown(entries: str) -> str:
+    """A list as a text: [v1, v2]."""
+    return f'"%s".format([{entries}])'
+
+
+def nanoseconds(duration: str) -> str:
+    """A duration's text as a whole number, exactly. `duration()` knows no days: they come first, 24 hours each."""
+    days, rest = (
+        f"{duration}.substring({part})" for part in (f'0, {duration}.indexOf("d")', f'{duration}.indexOf("d") + 1')
+    )
+    return f'(({duration}.contains("d") ? int(duration({days} + "h")) * 24 : 0) + int(duration({rest} + "0s")))'
+
+
+def rising(entries: str, value: str = "{}") -> str:
+    """Each entry of a list above the one before it; `value` is a template that makes an entry comparable."""
+    x, y = value.format("x"), value.format("y")
+    return f"{entries}.map(x, {x}).isSorted() && {entries}.all(x, {entries}.exists_one(y, {y} == {x}))"
