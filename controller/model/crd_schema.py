@@ -121,7 +121,7 @@ def _text(given: Schema) -> Schema:
     found: Schema = {"type": "string"}
     if given.get("format") == "date-time":
         return found | _INSTANT
-    pattern = given.get("pattern")
+    pattern = given.get("pattern", "")
     if pattern in _TEXTS:
         found |= _TEXTS[pattern]
     else:
