@@ -15,10 +15,11 @@ import structlog
 
 from controller.clock import Clock
 from controller.errors import GovernorError, PermanentError, TransientError
-from controller.model.decision import Action, Outcome, OutcomeStatus, ScaleWrite
+from controller.model.decision import Action, Outcome, OutcomeStatus, WeightWrite, Write
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import ABSENT, ScaleTarget, Snapshot, VariantSignals, VariantState
+from controller.model.weights import RouteState, WeightReading, weights_text
 from controller.plan import plan
 from controller.ports import (
     Board,
@@ -32,6 +33,7 @@ from controller.ports import (
     SignalSource,
     VariantKey,
     WeightReader,
+    WeightWriter,
 )
 from controller.pressure import PressureWatch
 from controller.schedule import active_schedules
@@ -59,6 +61,8 @@ class Adapters:
     clock: Clock
     weights: WeightReader | None = None
     """None where traffic is not split by weight, or cannot be read."""
+    weight_writer: WeightWriter | None = None
+    """None where nobody may move traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,11 @@ class _Seen:
     at: float
     targets: Mapping[VariantKey, ScaleTarget]
     signals: Mapping[str, FleetSignals]
-    weights: Mapping[str, Mapping[str, int]]
+    weights: Mapping[str, WeightReading]
     unread: str
     """Why replicas could not be read; empty where they were."""
+    weights_unread: str = ""
+    """Why no weights could be read; empty where some were."""
 
 
 class Loop:
@@ -120,7 +126,8 @@ class Loop:
         signals = self._adapters.signals.read(fleets, targets)
         at = self._adapters.clock.now()
         before = dict(self._memories)
-        seen = _Seen(at, targets, signals, self._weights(fleets), unread)
+        weights, weights_unread = self._weights(fleets)
+        seen = _Seen(at, targets, signals, weights, unread, weights_unread)
         records = [r for f in fleets if (r := self._planned(f, seen)) is not None]
         for record in records:
             self._memories[record.fleet.key] = record.plan.memory
@@ -158,13 +165,14 @@ class Loop:
             _log.warning("replicas unreadable", error=str(error))
             return {}, str(error)
 
-    def _weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
+    def _weights(self, fleets: Sequence[Fleet]) -> tuple[Mapping[str, WeightReading], str]:
+        """The weights, or why there are none."""
         reader = self._adapters.weights
         try:
-            return reader.weights(fleets) if reader is not None else {}
+            return (reader.weights(fleets), "") if reader is not None else ({}, "nobody reads them here")
         except TransientError as error:
             _log.warning("weights unreadable", error=str(error))
-            return {}
+            return {}, str(error)
 
     def _planned(self, fleet: Fleet, seen: _Seen) -> CycleRecord | None:
         """Plan one fleet. A bug in the plan of one fleet must not stop the others."""
@@ -185,7 +193,7 @@ class Loop:
         signals = seen.signals.get(fleet.key)
         if signals is None:
             signals = FleetSignals("none", self._settings.rate_window_s, {}, ABSENT, ABSENT, ABSENT)
-        weights = seen.weights.get(fleet.key, {})
+        split = seen.weights.get(fleet.key, WeightReading(problem=seen.weights_unread or "the fleet has no such route"))
         return Snapshot(
             fleet=fleet.key,
             at=seen.at,
@@ -196,7 +204,7 @@ class Loop:
                     name=v.name,
                     target=seen.targets.get((fleet.key, v.name)),
                     signals=signals.variants.get(v.name, VariantSignals()),
-                    weight_pct=weights.get(v.subset),
+                    weight_pct=split.weights.get(v.subset),
                 )
                 for v in fleet.spec.variants
             ),
@@ -210,6 +218,7 @@ class Loop:
             interval_s=self._settings.tick_interval_s,
             pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),
             unread=seen.unread,
+            route=_route(split) if fleet.spec.traffic is not None else None,
         )
 
     def _persist(self, records: Sequence[CycleRecord], before: Mapping[str, FleetMemory]) -> bool:
@@ -240,14 +249,15 @@ class Loop:
 
     def _act(self, records: Sequence[CycleRecord], *, durable: bool) -> list[Outcome]:
         """Send the writes. With a disk that refuses, growth still goes out (safe to repeat), reductions wait."""
-        writes = [w for r in records for w in r.plan.writes]
+        writes = [w for r in records for w in r.plan.ordered]
         why = "neither memory nor journal may be behind what was written: reductions wait until the disk takes both"
         return [
-            self._sent(w) if durable or w.replicas > w.current else Outcome(w, OutcomeStatus.REFUSED, why)
-            for w in writes
+            self._sent(w) if durable or w.safe_to_repeat else Outcome(w, OutcomeStatus.REFUSED, why) for w in writes
         ]
 
-    def _sent(self, write: ScaleWrite) -> Outcome:
+    def _sent(self, write: Write) -> Outcome:
+        if isinstance(write, WeightWrite):
+            return self._split(write)
         outcome = self._adapters.writer.scale(write)
         _log.info(
             "write",
@@ -260,6 +270,23 @@ class Loop:
         )
         return outcome
 
+    def _split(self, write: WeightWrite) -> Outcome:
+        writer = self._adapters.weight_writer
+        unable = Outcome(write, OutcomeStatus.REFUSED, "nobody may move traffic here")
+        outcome = writer.set_weights(write) if writer is not None else unable
+        # Traffic taken from where nobody answers is the one exception to capacity before traffic: it is told aloud.
+        log = _log.warning if write.urgent else _log.info
+        log(
+            "write",
+            fleet=write.fleet,
+            weights=weights_text(write.weights),
+            before=weights_text(write.before),
+            urgent=write.urgent,
+            status=outcome.status.value,
+            detail=outcome.detail,
+        )
+        return outcome
+
     def _record(self, at: float, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
@@ -267,6 +294,10 @@ class Loop:
             self._adapters.journal.outcomes(at, outcomes)
         except TransientError as error:
             _log.error("outcomes not journalled", error=str(error))
+
+
+def _route(split: WeightReading) -> RouteState:
+    return RouteState(split.resource_version, split.foreign, split.problem)
 
 
 def _say(record: CycleRecord) -> None:

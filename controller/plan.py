@@ -11,10 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from controller.decide import override, slo, standing, thresholds
+from controller.decide import override, slo, standing, thresholds, traffic
 from controller.decide.proposal import Proposal, Question, text_of
+from controller.decide.traffic import Moved
 from controller.estimate.continuity import resumed
 from controller.estimate.demand import IDLE_RPS, Demand
+from controller.estimate.ownership import observe_weights
+from controller.estimate.split import shares
 from controller.estimate.world import World, estimate
 from controller.guard.base import Guard, GuardContext, no_lower
 from controller.guard.chain import GUARDS, restrain
@@ -43,6 +46,8 @@ def plan(
     if snapshot.at != now:
         snapshot = replace(snapshot, at=now)
     world, memory = estimate(snapshot, resumed(memory, snapshot), fleet, priors)
+    if fleet.spec.traffic is not None or memory.traffic is not None:
+        memory = replace(memory, traffic=observe_weights(memory.traffic, snapshot, fleet))
     subsets = [v.subset for v in fleet.spec.variants]
     question = Question(
         snapshot=snapshot,
@@ -54,6 +59,7 @@ def plan(
         ),
         bounds={v.name: effective_bounds(fleet, v.name, snapshot.active_schedules) for v in fleet.spec.variants},
         stable=memory.stable if memory.stable in subsets else subsets[0],
+        split=shares(fleet, snapshot, memory.traffic),
     )
     if len(question.current) < len(subsets):
         return _unreadable(question)
@@ -72,6 +78,7 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         bounds=question.bounds,
         serving=tuple(question.serving()),
         overridden=overridden,
+        split=question.split,
     )
 
     def restrained(counts: Counts, demand: Demand | None) -> Counts:
@@ -80,23 +87,29 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         return restrain(other, counts, guards)[0]
 
     final, held = restrain(context, proposal.counts, guards)
-    steps = (*proposal.steps, *held)
+    moved = traffic.decide(question, final, proposal.short)
+    step = None if moved is None else moved.step(final)
+    steps = (*proposal.steps, *held, *([] if step is None else [step]))
+    writes = _writes(question, final)
     decision = Decision(
         fleet=question.fleet.key,
         at=question.snapshot.at,
-        action=_action(question.current, final),
+        action=_action(question.current, final, moved),
         before=question.current,
         after=final,
         reason=_binding(steps).reason,
-        sentence=_sentence(question, final, steps),
+        sentence=_sentence(question, final, steps, moved),
         steps=steps,
         rejected=tuple(a for a in proposal.rejected if a.replicas not in (final, proposal.counts)),
-        counterfactuals=proposal.what_if(final, restrained),
-        conditions=standing.conditions(question, proposal, final, held),
+        counterfactuals=(*proposal.what_if(final, restrained), *(() if moved is None else moved.what_if)),
+        conditions=standing.conditions(question, proposal, final, held, None if moved is None else moved.decision),
         estimates=_estimates(question),
+        traffic=None if moved is None else moved.decision,
     )
-    writes = _writes(question, final)
-    return Plan(decision, writes, _remembered(question, proposal, decision, writes))
+    memory = _remembered(question, proposal, decision, writes)
+    if moved is None:
+        return Plan(decision, writes, memory)
+    return Plan(decision, writes, replace(memory, traffic=moved.memory), moved.write)
 
 
 def _binding(steps: tuple[Step, ...]) -> Step:
@@ -132,19 +145,22 @@ def _noticed(memory: FleetMemory, world: World, snapshot: Snapshot) -> FleetMemo
     )
 
 
-def _action(before: Counts, after: Counts) -> Action:
+def _action(before: Counts, after: Counts, moved: Moved | None) -> Action:
     changes = [a - b for (_, a), (_, b) in zip(after, before, strict=True)]
     if any(c > 0 for c in changes):
         return Action.SHIFT if any(c < 0 for c in changes) else Action.UP
-    return Action.DOWN if any(c < 0 for c in changes) else Action.HOLD
+    if any(c < 0 for c in changes):
+        return Action.DOWN
+    return Action.HOLD if moved is None or moved.write is None else Action.TRAFFIC
 
 
-def _sentence(question: Question, final: Counts, steps: tuple[Step, ...]) -> str:
+def _sentence(question: Question, final: Counts, steps: tuple[Step, ...], moved: Moved | None) -> str:
     changed = [s for s in steps if s.before != s.after] or list(steps[-1:])
     why = "; ".join(s.message for s in changed[-2:])
     if final == question.current:
         return f"hold {text_of(final)}: {why}"
-    return f"{text_of(question.current)} → {text_of(final)}: {why}"
+    more = "" if moved is None or moved.step(final) is None else f"; {moved.decision.sentence}"
+    return f"{text_of(question.current)} → {text_of(final)}: {why}{more}"
 
 
 def _estimates(question: Question) -> tuple[tuple[str, float | None], ...]:

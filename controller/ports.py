@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from controller.model.decision import Outcome, ScaleWrite
+from controller.model.decision import Outcome, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.plan import Plan
 from controller.model.snapshot import Reading, ScaleTarget, Snapshot, VariantSignals
+from controller.model.weights import WeightReading
 from engine.profile import Profile
 
 VariantKey = tuple[str, str]
@@ -78,16 +79,19 @@ class ReplicaWriter(Protocol):
 class WeightReader(Protocol):
     """Traffic weights as the mesh has them."""
 
-    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
-        """Percent by subset, by fleet key; unknown fleets are missing. Raises TransientError if none can be read."""
+    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, WeightReading]:
+        """The split by fleet key; fleets without one are missing, what is wrong with a route is said in its reading.
+
+        Raises TransientError if none can be read.
+        """
         ...
 
 
 class WeightWriter(Protocol):
     """The only way to move traffic."""
 
-    def set_weights(self, fleet: str, weights: Mapping[str, int]) -> None:
-        """Write the weights (sum 100) of one fleet. Raises TransientError."""
+    def set_weights(self, write: WeightWrite) -> Outcome:
+        """Apply one absolute order against its resource version. Never raises for what the mesh answers."""
         ...
 
 

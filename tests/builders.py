@@ -8,6 +8,7 @@ look-back window.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -28,6 +29,7 @@ from controller.model.snapshot import (
     VariantSignals,
     VariantState,
 )
+from controller.model.weights import RouteState
 from controller.plan import plan
 from engine import perf
 from engine.perf import Mix
@@ -96,6 +98,31 @@ def a_fleet(
             },
         }
     )
+
+
+def a_split_fleet(*variants: Mapping[str, Any], weights: Mapping[str, int], **more: Any) -> Fleet:
+    """A fleet whose weights are set by hand: variants v1 and v2 of subsets of the same name unless others are given."""
+    given = variants or (a_variant("v1", 1, 10), a_variant("v2", 0, 10, subset="v2"))
+    plain = a_fleet(*given, **more).model_dump(by_alias=True, mode="json")
+    plain["spec"]["traffic"] = {
+        "virtualService": {"name": "vllm-routing", "route": "primary"},
+        "weights": dict(weights),
+    }
+    return Fleet.model_validate_json(json.dumps(plain))
+
+
+def a_split_snapshot(
+    *ready: int, weights: Sequence[int], arrival_rps: float = 9.0, at: float = T0, version: str = "5", **more: Any
+) -> Snapshot:
+    """Variants v1, v2, … with so many ready replicas each, and the requests shared out by weight."""
+    states = (
+        replace(
+            a_state(f"v{i}", target=a_target(count), arrival_rps=arrival_rps * percent / 100 if count else 0.0),
+            weight_pct=percent,
+        )
+        for i, (count, percent) in enumerate(zip(ready, weights, strict=True), start=1)
+    )
+    return a_snapshot(*states, at=at, route=RouteState(version), **more)
 
 
 def a_replica(name: str, phase: ReplicaPhase = ReplicaPhase.READY, age_s: float = 600.0, **more: Any) -> Replica:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import TransientError
-from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite
+from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet, Variant
 from controller.model.snapshot import Replica, ReplicaPhase, ScaleTarget
+from controller.model.weights import WeightReading
 from controller.ports import VariantKey
 
 MOST_REPLICAS = 10_000
@@ -79,7 +80,7 @@ class FakeCluster:
     Knobs, changed at any time: `cold_start_s` and `drain_s` (numbers, or functions of a replica's name),
     `unreachable` (reads and writes fail), `conflicts` (so many of the next writes meet a conflict),
     `start_fault` (if not empty, replicas started from now on never get ready, for this reason).
-    `writes` are all orders that changed something, with their time.
+    `writes` are all orders that changed something, with their time; `moves` those that moved traffic.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class FakeCluster:
         self.conflicts = 0
         self.start_fault = ""
         self.writes: list[tuple[float, ScaleWrite]] = []
+        self.moves: list[tuple[float, WeightWrite]] = []
         self._targets: dict[VariantKey, FakeTarget] = {}
         self._weights: dict[str, dict[str, int]] = {}
         for fleet in fleets:
@@ -142,18 +144,30 @@ class FakeCluster:
             self._reconcile(target, write.victims)
         return Outcome(write, OutcomeStatus.APPLIED)
 
-    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
+    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, WeightReading]:
         """Percent by subset."""
         self._reach()
-        return {fleet.key: dict(self._weights[fleet.key]) for fleet in fleets if fleet.key in self._weights}
+        return {
+            fleet.key: WeightReading(dict(self._weights[fleet.key])) for fleet in fleets if fleet.key in self._weights
+        }
 
-    def set_weights(self, fleet: str, weights: Mapping[str, int]) -> None:
-        """Move traffic."""
-        self._reach()
-        known = self._weights.get(fleet, {})
+    def set_weights(self, write: WeightWrite) -> Outcome:
+        """Move traffic, as the supervisor does."""
+        if self.unreachable:
+            return Outcome(write, OutcomeStatus.FAILED, "the cluster does not answer")
+        known, weights = self._weights.get(write.fleet, {}), dict(write.weights)
         if set(weights) - set(known) or sum(weights.values()) != 100 or min(weights.values()) < 0:
-            raise TransientError(f"weights {dict(weights)} make no sense for {fleet}")
-        self._weights[fleet] = {subset: weights.get(subset, 0) for subset in known}
+            return Outcome(write, OutcomeStatus.FAILED, f"weights {weights} make no sense for {write.fleet}")
+        if self.conflicts:
+            self.conflicts -= 1
+            return Outcome(write, OutcomeStatus.CONFLICT, "it moved on")
+        self._weights[write.fleet] = {subset: weights.get(subset, 0) for subset in known}
+        self.moves.append((self.now, write))
+        return Outcome(write, OutcomeStatus.APPLIED)
+
+    def split(self, fleet: str, **weights: int) -> None:
+        """Somebody else moves traffic."""
+        self._weights[fleet] = dict(weights)
 
     def kill(self, name: str) -> None:
         """The replica's process dies. One that was ready is replaced by a new one; another tries again."""

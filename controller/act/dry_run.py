@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite
+from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite, WeightWrite
+from controller.model.weights import moved_text
 
 
 class DryRunReplicaWriter:
@@ -16,7 +15,8 @@ class DryRunReplicaWriter:
 
 
 class DryRunWeightWriter:
-    """Stands where a `WeightWriter` stands, and writes nothing."""
+    """Stands where a `WeightWriter` stands, and says what would have been written."""
 
-    def set_weights(self, fleet: str, weights: Mapping[str, int]) -> None:
-        """Nothing."""
+    def set_weights(self, write: WeightWrite) -> Outcome:
+        """The order, not sent."""
+        return Outcome(write, OutcomeStatus.DRY_RUN, f"would move traffic: {moved_text(write.before, write.weights)}")

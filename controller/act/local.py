@@ -8,7 +8,7 @@ from urllib.parse import quote
 import requests
 
 from controller.errors import TransientError
-from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite
+from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite, WeightWrite, Write
 
 
 class _Supervisor:
@@ -59,11 +59,7 @@ class LocalReplicaWriter:
             status, refusal = self._supervisor.put(("targets", *write.fleet.split("/"), write.variant, "scale"), body)
         except TransientError as error:
             return Outcome(write, OutcomeStatus.FAILED, str(error))
-        if status == requests.codes.ok:
-            return Outcome(write, OutcomeStatus.APPLIED)
-        if status == requests.codes.conflict:
-            return Outcome(write, OutcomeStatus.CONFLICT, refusal)
-        return Outcome(write, OutcomeStatus.FAILED, f"the supervisor answered {status}: {refusal}")
+        return _outcome(write, status, refusal)
 
 
 class LocalWeightWriter:
@@ -72,10 +68,20 @@ class LocalWeightWriter:
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
         self._supervisor = _Supervisor(url, timeout_s)
 
-    def set_weights(self, fleet: str, weights: Mapping[str, int]) -> None:
-        """Write the weights (percent by subset, sum 100) of one fleet. Raises TransientError when not taken."""
-        status, refusal = self._supervisor.put(("weights", *fleet.split("/")), {"weights": dict(weights)})
-        if status != requests.codes.ok:
-            raise TransientError(
-                f"the weights of {fleet} were not changed: the supervisor answered {status}: {refusal}"
+    def set_weights(self, write: WeightWrite) -> Outcome:
+        """Send one order: Applied, else Failed with the reason. The supervisor's weights have no version."""
+        try:
+            status, refusal = self._supervisor.put(
+                ("weights", *write.fleet.split("/")), {"weights": dict(write.weights)}
             )
+        except TransientError as error:
+            return Outcome(write, OutcomeStatus.FAILED, str(error))
+        return _outcome(write, status, refusal)
+
+
+def _outcome(write: Write, status: int, refusal: str) -> Outcome:
+    if status == requests.codes.ok:
+        return Outcome(write, OutcomeStatus.APPLIED)
+    if status == requests.codes.conflict:
+        return Outcome(write, OutcomeStatus.CONFLICT, refusal)
+    return Outcome(write, OutcomeStatus.FAILED, f"the supervisor answered {status}: {refusal}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from controller.act.dry_run import DryRunReplicaWriter
-from controller.act.gate import Gate, SavedIntents, SeenTargets
-from controller.act.local import LocalReplicaWriter
+from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
+from controller.act.gate import Gate, SavedIntents, SeenTargets, SeenWeights, WeightGate
+from controller.act.local import LocalReplicaWriter, LocalWeightWriter
 from controller.cli.version import program_version
 from controller.clock import SystemClock
 from controller.errors import UsageError
@@ -22,7 +22,7 @@ from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from controller.observe.prometheus import MAX_ANSWER_BYTES, PrometheusSignals
 from controller.observe.queries import Scope
 from controller.observe.scrape import ScrapeSignals, check_reach
-from controller.ports import ReplicaWriter
+from controller.ports import ReplicaWriter, WeightWriter
 from controller.record.board import StatusBoard
 from controller.record.encoded import MemoryEncoder
 from controller.record.facts import DaemonFacts
@@ -85,6 +85,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
     )
     board = StatusBoard(clock)
     reader = SeenTargets(LocalReplicaReader(settings.supervisor_url))
+    routes = SeenWeights(LocalWeightReader(settings.supervisor_url))
     signals = _signals(settings, clock, proxy_admin_url)
     adapters = Adapters(
         fleets=FleetFile(fleet_path),
@@ -96,7 +97,8 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
         board=board,
         profiles=profiles,
         clock=clock,
-        weights=LocalWeightReader(settings.supervisor_url),
+        weights=routes,
+        weight_writer=_weight_writer(settings, routes, store),
     )
     loop = Loop(adapters, settings)
 
@@ -125,6 +127,12 @@ def _writer(settings: Settings, reader: SeenTargets, store: SavedIntents) -> Rep
     if settings.dry_run or settings.supervisor_url is None:
         return DryRunReplicaWriter()
     return Gate(LocalReplicaWriter(settings.supervisor_url), [reader.opposed, store.unsaved])
+
+
+def _weight_writer(settings: Settings, routes: SeenWeights, store: SavedIntents) -> WeightWriter:
+    if settings.dry_run or settings.supervisor_url is None:
+        return DryRunWeightWriter()
+    return WeightGate(LocalWeightWriter(settings.supervisor_url), [routes.opposed, store.unsaved])
 
 
 def _signals(settings: Settings, clock: SystemClock, proxy_admin_url: str | None) -> PrometheusSignals | ScrapeSignals:

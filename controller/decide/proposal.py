@@ -27,10 +27,18 @@ class Question:
     bounds: Mapping[str, EffectiveBounds]
     stable: str
     """Subset that holds production traffic."""
+    split: Mapping[str, float] | None = None
+    """Part of the demand by subset that capacity is ordered for; None: all of it by the stable one."""
 
     def serving(self) -> list[str]:
         """Names of the variants that may carry the fleet's traffic."""
-        return [v.name for v in self.fleet.spec.variants if v.subset == self.stable]
+        return [v.name for v in self.fleet.spec.variants if self.share(v.subset) > 0]
+
+    def share(self, subset: str) -> float:
+        """Part of the demand that capacity of this subset is ordered for."""
+        if self.split is None:
+            return 1.0 if subset == self.stable else 0.0
+        return self.split.get(subset, 0.0)
 
 
 Restrained = Callable[[Counts, Demand | None], Counts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.decide.allocation import Option
 from controller.decide.proposal import Question
 from controller.estimate.demand import Demand
 
@@ -9,6 +10,26 @@ _DRAIN_MIN_S = 20.0
 """Work left over is planned to be done within the horizon, but not faster than this."""
 _CROWDED_RATIO = 1.25
 """Sequences beyond this multiple of what the ready replicas carry are work left over, not fluctuation."""
+
+
+def options_of(question: Question) -> list[Option]:
+    """The serving variants, as allocation chooses among them."""
+    current = dict(question.current)
+    options = []
+    for name in question.serving():
+        variant, bounds = question.fleet.variant(name), question.bounds[name]
+        options.append(
+            Option(
+                name=name,
+                rps=usable_rps(question, name),
+                cost_per_hour=variant.cost_per_hour,
+                min=bounds.min,
+                max=bounds.max,
+                current=current[name],
+                cold_start_s=question.world.cold_starts[name].p90_s,
+            )
+        )
+    return options
 
 
 def required_rps(question: Question, demand: Demand) -> float:

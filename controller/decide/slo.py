@@ -9,7 +9,8 @@ from controller.decide import counterfactual
 from controller.decide.allocation import Allocation, Mixture, Option, allocate
 from controller.decide.pressure import under_pressure
 from controller.decide.proposal import Proposal, Question, always, text_of, with_count
-from controller.decide.sizing import left_over, required_rps, usable_rps
+from controller.decide.sizing import left_over, options_of, required_rps, usable_rps
+from controller.decide.split import allocate_split, carried_rps, present, shares_text, uncovered_rps
 from controller.estimate.demand import Demand
 from controller.model.decision import Alternative, Counts, Reason, Step
 
@@ -28,10 +29,11 @@ def propose(question: Question) -> Proposal:
     if idle is not None:
         return idle
     required = required_rps(question, demand)
-    options = _options(question)
+    options = options_of(question)
     allocation = _allocated(question, options, required)
     counts = _spread(question, options, allocation.chosen)
-    reason, message = _why(question, demand, required, allocation, counts)
+    uncovered = uncovered_rps(question, options, allocation.chosen, required)
+    reason, message = _why(question, demand, (required, uncovered), allocation, counts)
     steps = [_demand_step(question, demand, required), Step("allocation", question.current, counts, reason, message)]
     pressed = under_pressure(question, counts)
     if pressed is not None:
@@ -40,7 +42,7 @@ def propose(question: Question) -> Proposal:
 
     def wanted(rps: float) -> tuple[Counts, float]:
         other = _allocated(question, options, rps)
-        return _spread(question, options, other.chosen), other.chosen.rps
+        return _spread(question, options, other.chosen), carried_rps(question, options, other.chosen)
 
     return Proposal(
         counts=counts,
@@ -55,31 +57,14 @@ def propose(question: Question) -> Proposal:
 def _allocated(question: Question, options: list[Option], required: float) -> Allocation:
     """The mix for so much; at least one replica: the last one leaves by the idle rule alone."""
     awake = sum(dict(question.current)[o.name] for o in options) > 0 or required > 0
+    if question.split is not None:
+        return allocate_split(question, options, required, _LEAST_RPS if awake else 0.0)
     least = _LEAST_RPS if awake and any(o.max for o in options) else 0.0
     return allocate(options, max(required, least), question.fleet.spec.scaling.max_cost_per_hour)
 
 
-def _options(question: Question) -> list[Option]:
-    current = dict(question.current)
-    options = []
-    for name in question.serving():
-        variant, bounds = question.fleet.variant(name), question.bounds[name]
-        options.append(
-            Option(
-                name=name,
-                rps=usable_rps(question, name),
-                cost_per_hour=variant.cost_per_hour,
-                min=bounds.min,
-                max=bounds.max,
-                current=current[name],
-                cold_start_s=question.world.cold_starts[name].p90_s,
-            )
-        )
-    return options
-
-
 def _spread(question: Question, options: list[Option], chosen: Mixture) -> Counts:
-    counts = question.current
+    counts = present(question)
     for option, replicas in zip(options, chosen.counts, strict=True):
         counts = with_count(counts, option.name, replicas)
     return _retry_given_up(question, counts)
@@ -148,15 +133,17 @@ def _demand_step(question: Question, demand: Demand, required: float) -> Step:
 
 
 def _why(
-    question: Question, demand: Demand, required: float, allocation: Allocation, counts: Counts
+    question: Question, demand: Demand, needed: tuple[float, float], allocation: Allocation, counts: Counts
 ) -> tuple[Reason, str]:
+    """`needed`: requests/s to have capacity for, and those that remain uncovered."""
+    required, uncovered = needed
     parts = [
         f"a replica of {name} carries {usable_rps(question, name):.2f}/s ({_binding(question, name)})"
         for name in question.serving()
     ]
-    text = f"{required:.1f} requests/s take {text_of(counts)}: {'; '.join(parts)}"
+    text = f"{required:.1f} requests/s{shares_text(question)} take {text_of(counts)}: {'; '.join(parts)}"
     if allocation.short:
-        text += f"; {required - allocation.chosen.rps:.1f}/s remain uncovered ({allocation.short}: {_limits(question)})"
+        text += f"; {uncovered:.1f}/s remain uncovered ({allocation.short}: {_limits(question)})"
         return (Reason.BUDGET if "budget" in allocation.short else Reason.BOUND_MAX), text
     if _unattainable(question):
         return Reason.UNATTAINABLE, text + "; sized for stability, not for the objective"
@@ -174,6 +161,8 @@ def _why(
 
 def _forced(question: Question, allocation: Allocation, required: float) -> str:
     """The minimum without which fewer replicas would do, and where it comes from."""
+    if question.split is not None:
+        return ""
     for name, replicas in zip(question.serving(), allocation.chosen.counts, strict=True):
         least, fewer_rps = question.bounds[name], allocation.chosen.rps - usable_rps(question, name)
         if replicas == least.min > 0 and fewer_rps >= max(required, _LEAST_RPS):
@@ -210,7 +199,7 @@ def _rejected(
         Alternative(_spread(question, options, m), m.cost_per_hour, _dearer(m, chosen, limit))
         for m in allocation.runners_up
     ]
-    if allocation.short:
+    if allocation.short or question.split is not None:
         return tuple(found)
     for i, option in enumerate(options):
         if chosen.counts[i] > option.min and chosen.rps - option.rps < required:

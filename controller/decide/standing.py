@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from controller.decide.proposal import Proposal, Question
 from controller.model.conditions import condition, settled
-from controller.model.decision import Condition, Counts, Reason, Step
+from controller.model.decision import Condition, Counts, Reason, Step, TrafficDecision
 from controller.model.snapshot import ReplicaPhase
 
 _SKEW_S = 30.0
 _LOST_SAID_S = 3600.0
 
 
-def conditions(question: Question, proposal: Proposal, final: Counts, steps: tuple[Step, ...]) -> tuple[Condition, ...]:
-    """All conditions, in a fixed order."""
+def conditions(
+    question: Question,
+    proposal: Proposal,
+    final: Counts,
+    steps: tuple[Step, ...],
+    traffic: TrafficDecision | None = None,
+) -> tuple[Condition, ...]:
+    """All conditions, in a fixed order. `traffic`: what was decided about weights set by hand."""
     found = (
         _ready(question, final),
         _metrics(question),
@@ -21,7 +27,7 @@ def conditions(question: Question, proposal: Proposal, final: Counts, steps: tup
         _objective(question, proposal),
         _clock(question),
     )
-    return settled((*found, *_memory(question)), question.memory.conditions)
+    return settled((*found, *_traffic(question, traffic), *_memory(question)), question.memory.conditions)
 
 
 def unreadable(question: Question, text: str) -> tuple[Condition, ...]:
@@ -29,6 +35,14 @@ def unreadable(question: Question, text: str) -> tuple[Condition, ...]:
     old = question.memory.conditions
     lost = condition("Ready", true=False, reason="Unreadable", message=text, at=question.snapshot.at)
     return settled((lost, *(c for c in old if c.type != lost.type)), old)
+
+
+def _traffic(question: Question, made: TrafficDecision | None) -> tuple[Condition, ...]:
+    if made is None:
+        return ()
+    true = made.reason is Reason.STEADY
+    reason = "InSync" if true else made.reason.value
+    return (condition("TrafficInSync", true=true, reason=reason, message=made.sentence, at=question.snapshot.at),)
 
 
 def _memory(question: Question) -> tuple[Condition, ...]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from controller.decide.counterfactual import change
 from controller.decide.proposal import Proposal, Question, Restrained, with_count
+from controller.decide.split import followed
 from controller.estimate.demand import total
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import VariantState
@@ -68,6 +69,7 @@ def _answer(question: Question, moved: int, reason: Reason, text: str, inputs: _
         reason, text, short = Reason.BOUND_MAX, f"{text}, at the most replicas that are allowed", "max"
     elif moved < 0 and counts == question.current:
         reason, text = Reason.BOUND_MIN, f"{text}, at the fewest replicas that are allowed"
+    counts = followed(question, counts)
     step = Step("thresholds", question.current, counts, reason, text, inputs)
     return Proposal(counts, (step,), what_if=partial(_what_if, question, moved), short=short)
 
@@ -80,7 +82,9 @@ def _what_if(question: Question, moved: int, final: Counts, restrained: Restrain
     between = f"neither {over} nor {under}"
     sides = [(rule.step_up, over), (-rule.step_down, under), (0, between)]
     outcomes = [
-        (restrained(_moved(question, step), question.world.demand), when) for step, when in sides if step != moved
+        (restrained(followed(question, _moved(question, step)), question.world.demand), when)
+        for step, when in sides
+        if step != moved
     ]
     return tuple(f"{change(final, after)} if {when}" for after, when in outcomes if after != final)
 

@@ -42,6 +42,14 @@ def weigh(snapshot: Snapshot) -> Evidence:
     return Evidence(complete=not missing, blind=blind, missing=tuple(missing))
 
 
+def without_weights(evidence: Evidence, snapshot: Snapshot) -> Evidence:
+    """The same where it is not known how traffic is split, and should be: nobody may leave then."""
+    problem = snapshot.route.problem if snapshot.route is not None else ""
+    return Evidence(
+        complete=False, blind=evidence.blind, missing=(*evidence.missing, f"weights: {problem or 'not read'}")
+    )
+
+
 def _whole_fleet_gaps(snapshot: Snapshot) -> list[str]:
     whole = (("requests in flight", snapshot.inflight), ("requests in flight before", snapshot.inflight_before))
     return [_gap(name, reading) for name, reading in whole if reading.fresh is None]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from controller.estimate.capacity import Capacity, estimate_capacity, observe_kv, observe_law, observe_spreads
 from controller.estimate.coldstart import ColdStart, cold_start, observe_starts
 from controller.estimate.demand import Demand, estimate_demand, mix_of, observe_demand, observe_mix
-from controller.estimate.evidence import Evidence, weigh
+from controller.estimate.evidence import Evidence, weigh, without_weights
+from controller.estimate.split import observed_weights
 from controller.model.copies import replace
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory, VariantMemory
@@ -49,6 +50,8 @@ def estimate(
     memory, point = observe_demand(memory, snapshot)
     demand = estimate_demand(memory, snapshot, point, horizon_s) if point is not None else None
     evidence = weigh(snapshot)
+    if fleet.spec.traffic is not None and observed_weights(fleet, snapshot) is None:
+        evidence = without_weights(evidence, snapshot)
     if demand is not None and not evidence.complete and demand.arrival_rps < demand.usual_rps:
         # Partial evidence may show more demand than before, never less: the past must not sink by a fault.
         memory = replace(memory, demand=memory.demand[:-1])

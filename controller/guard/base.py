@@ -34,6 +34,8 @@ class GuardContext:
     bounds: Mapping[str, EffectiveBounds]
     serving: tuple[str, ...]
     overridden: bool = False
+    split: Mapping[str, float] | None = None
+    """Part of the demand by subset that its replicas have to carry; None: all of it by those that serve."""
 
 
 Guard = Callable[[GuardContext, Counts], Step | None]

@@ -21,19 +21,35 @@ def headroom(context: GuardContext, proposed: Counts) -> Step | None:
             "headroom", proposed, context.current, Reason.HEADROOM, "demand is unknown: nothing to predict with"
         )
     idle = demand.sized_rps <= 0 and demand.running + demand.waiting <= 0
-    counts = proposed
-    while not idle and shrinks(counts, context.current) and _carried(context, counts) < demand.sized_rps:
-        counts = _one_back(counts, context.current)
+    counts, short = proposed, ""
+    for names, share in _parts(context):
+        needed = share * demand.sized_rps
+        while not idle and shrinks(_only(counts, names), context.current) and _carried(context, counts, names) < needed:
+            counts = _one_back(counts, context.current, names)
+        if counts != proposed and not short:
+            carried = _carried(context, proposed, names)
+            short = f"{carried:.1f} requests/s could be carried, {needed:.1f}/s are planned for"
     if counts == proposed:
         return None
-    text = f"{_carried(context, proposed):.1f} requests/s could be carried, {demand.sized_rps:.1f}/s are planned for"
-    return keep("headroom", proposed, counts, Reason.HEADROOM, f"predicted to miss the objectives: {text}")
+    return keep("headroom", proposed, counts, Reason.HEADROOM, f"predicted to miss the objectives: {short}")
 
 
-def _carried(context: GuardContext, counts: Counts) -> float:
-    """What the fleet will carry. If a ready replica has to leave, only ready ones count: nothing replaces it yet."""
+def _parts(context: GuardContext) -> list[tuple[tuple[str, ...], float]]:
+    """Variants that share a part of the demand, and that part. Without a split every variant may be given back."""
+    if context.split is None:
+        return [(tuple(name for name, _ in context.current), 1.0)]
+    variants = context.fleet.spec.variants
+    return [(tuple(v.name for v in variants if v.subset == s), share) for s, share in context.split.items() if share]
+
+
+def _only(counts: Counts, names: tuple[str, ...]) -> Counts:
+    return tuple((name, replicas) for name, replicas in counts if name in names)
+
+
+def _carried(context: GuardContext, counts: Counts, names: tuple[str, ...]) -> float:
+    """What these variants will carry. If a ready one has to leave, only ready ones count: nothing replaces it yet."""
     usable = SPARE_RATIO * (1 - context.fleet.spec.scaling.headroom)
-    serving = [s for s in context.snapshot.variants if s.name in context.serving]
+    serving = [s for s in context.snapshot.variants if s.name in context.serving and s.name in names]
     targets = {s.name: s.target for s in serving if s.target is not None}
     wanted = dict(counts)
     drops = any(wanted[name] < target.ready for name, target in targets.items())
@@ -51,9 +67,9 @@ def _arriving(context: GuardContext, name: str, target: ScaleTarget) -> int:
     return len(arriving(target, given_up)) + unseen(target)
 
 
-def _one_back(counts: Counts, current: Counts) -> Counts:
+def _one_back(counts: Counts, current: Counts, names: tuple[str, ...]) -> Counts:
     now = dict(current)
     for i, (name, replicas) in enumerate(counts):
-        if replicas < now[name]:
+        if name in names and replicas < now[name]:
             return (*counts[:i], (name, replicas + 1), *counts[i + 1 :])
     return counts

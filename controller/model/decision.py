@@ -175,6 +175,11 @@ class ScaleWrite:
     victims: tuple[str, ...] = ()
     """Replicas to leave first, the least loaded first; only for reductions."""
 
+    @property
+    def safe_to_repeat(self) -> bool:
+        """Whether it may be sent unsaved: a growth is planned again from live state."""
+        return self.replicas > self.current
+
 
 @dataclass(frozen=True, slots=True)
 class WeightWrite:
@@ -189,7 +194,12 @@ class WeightWrite:
     weights: Weights
     resource_version: str
     urgent: bool = False
-    """Takes traffic from a version without a ready replica: not held back by a disk that refuses."""
+    """Takes traffic from a version without a ready replica."""
+
+    @property
+    def safe_to_repeat(self) -> bool:
+        """Whether it may be sent unsaved: what takes traffic from where nobody answers is planned again."""
+        return self.urgent
 
 
 Write = ScaleWrite | WeightWrite

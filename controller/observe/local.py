@@ -12,6 +12,7 @@ from controller.errors import TransientError
 from controller.model.codec import from_plain
 from controller.model.fleet import Fleet
 from controller.model.snapshot import ScaleTarget
+from controller.model.weights import WeightReading
 from controller.ports import VariantKey
 
 
@@ -66,13 +67,13 @@ class LocalWeightReader:
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
         self._source = _Source(url, timeout_s)
 
-    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, Mapping[str, int]]:
-        """Percent by subset, by fleet key, by one request; fleets that the supervisor does not know are missing.
+    def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, WeightReading]:
+        """The split by fleet key, by one request; fleets that the supervisor does not know are missing.
 
         Raises TransientError if the supervisor cannot be read.
         """
         found = self._source.get("/v1/weights", "weights")
-        return {fleet.key: _percents(plain) for fleet in fleets if isinstance(plain := found.get(fleet.key), dict)}
+        return {fleet.key: _split(plain) for fleet in fleets if isinstance(plain := found.get(fleet.key), dict)}
 
 
 def _target(variants: object, name: str) -> ScaleTarget | None:
@@ -83,8 +84,11 @@ def _target(variants: object, name: str) -> ScaleTarget | None:
         return None
 
 
-def _percents(plain: Mapping[str, Any]) -> Mapping[str, int]:
-    return {subset: weight for subset, weight in plain.items() if isinstance(weight, int)}
+def _split(plain: Mapping[str, Any]) -> WeightReading:
+    weights = {subset: weight for subset, weight in plain.items() if isinstance(weight, int)}
+    if len(weights) < len(plain) or sum(weights.values()) != 100:
+        return WeightReading(problem=f"the supervisor's weights make no sense: {dict(plain)}")
+    return WeightReading(weights)
 
 
 def _cause(error: requests.RequestException) -> str:

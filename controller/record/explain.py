@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.model.decision import Condition, Decision, Outcome, Step
+from controller.model.decision import Condition, Decision, Outcome, ScaleWrite, Step, TrafficDecision
+from controller.model.weights import moved_text, weights_text
 from controller.record.history import DecisionRun
 from controller.record.wording import as_it_should_be, change, counts, instant, number
 
@@ -30,6 +31,8 @@ def _lines(run: DecisionRun) -> Iterator[str]:
         yield f"held {run.count} times since {instant(run.first_at)}"
     yield f"  {decision.sentence}"
     yield from _steps(decision)
+    if decision.traffic is not None:
+        yield from _section("traffic", _traffic(decision.traffic))
     yield from _section("what would have changed it", decision.counterfactuals)
     rejected = (
         f"{counts(other.replicas)} at {number(other.cost_per_hour, digits=2)} per hour: {other.why_not}"
@@ -53,6 +56,17 @@ def _steps(decision: Decision) -> Iterator[str]:
         yield f"  binding: {last.stage} ({last.reason})"
 
 
+def _traffic(made: TrafficDecision) -> Iterator[str]:
+    yield f"wanted: {weights_text(made.wanted)}"
+    if made.before is None or made.after is None:
+        yield "seen: not read"
+    elif made.before == made.after:
+        yield f"seen and kept: {weights_text(made.before)}"
+    else:
+        yield f"moved: {moved_text(made.before, made.after)}"
+    yield f"{made.reason}: {made.sentence}"
+
+
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     found = list(lines)
     if found:
@@ -69,6 +83,8 @@ def _condition(condition: Condition) -> str:
 def _outcome(outcome: Outcome) -> str:
     write = outcome.write
     detail = f" ({outcome.detail})" if outcome.detail else ""
+    if not isinstance(write, ScaleWrite):
+        return f"{moved_text(write.before, write.weights)}: {outcome.status}{detail}"
     return f"{write.variant} {write.current} → {write.replicas}: {outcome.status}{detail}"
 
 

@@ -71,6 +71,7 @@ def cycle_line(record: CycleRecord, subject: Subject, memory_digest: str) -> byt
         f'"hash":"{subject.digest}","snapshot":'
     )
     writes = _array([to_json(write) for write in plan.writes])
+    weights = b"" if plan.weights is None else b',"weights":' + to_json(plan.weights)
     return b"".join(
         (
             head.encode(),
@@ -79,6 +80,7 @@ def cycle_line(record: CycleRecord, subject: Subject, memory_digest: str) -> byt
             to_json(plan.decision),
             b',"writes":',
             writes,
+            weights,
             f',"memory_digest":"{memory_digest}"}}\n'.encode(),
         )
     )

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from controller.errors import UsageError
 from controller.model.codec import from_plain
-from controller.model.decision import Decision, Outcome, ScaleWrite
+from controller.model.decision import Decision, Outcome, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import Snapshot
@@ -91,6 +91,11 @@ class Entry:
     def writes(self) -> tuple[ScaleWrite, ...]:
         """Of `cycle` lines."""
         return tuple(self.decode(ScaleWrite, write) for write in self.part("writes"))
+
+    @cached_property
+    def weights(self) -> WeightWrite | None:
+        """Of `cycle` lines: the order to move traffic, where there was one."""
+        return self.decode(WeightWrite, self.plain["weights"]) if "weights" in self.plain else None
 
     @cached_property
     def outcome(self) -> Outcome:

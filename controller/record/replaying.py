@@ -126,4 +126,8 @@ def _difference(entry: Entry, plan: Plan) -> Difference | None:
         found = first_difference(name, entry.part(name), json.loads(text))
         if found is not None:
             return found
+    weights = None if plan.weights is None else json.loads(to_json(plan.weights))
+    found = first_difference("weights", entry.plain.get("weights"), weights)
+    if found is not None:
+        return found
     return first_difference("memory_digest", entry.part("memory_digest"), digest_of(to_json(plan.memory)))

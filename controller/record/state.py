@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from controller.model.decision import Action, Reason
+from controller.model.weights import moved_text
 from controller.ports import CycleRecord
 from controller.record.figures import Figures
 from controller.record.wording import percent, span, threshold
@@ -61,6 +62,9 @@ def _missing(record: CycleRecord, f: Figures) -> State | None:
 def _moving(record: CycleRecord, f: Figures) -> State | None:
     decision = record.plan.decision
     ready = f"{f.ready or 0} ready"
+    if decision.action is Action.TRAFFIC and decision.traffic is not None and decision.traffic.before is not None:
+        moved = moved_text(decision.traffic.before, decision.traffic.after or ())
+        return State("working", f"Moving traffic: {moved}; {ready}")
     if decision.action is not Action.HOLD:
         before, after = (sum(n for _, n in c) for c in (decision.before, decision.after))
         verb = {Action.UP: "Growing", Action.DOWN: "Shrinking", Action.SHIFT: "Moving"}[decision.action]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controller.metrics import COLD_START, TICK_DURATION
-from controller.model.decision import Outcome
+from controller.model.decision import Outcome, ScaleWrite
 from controller.model.memory import FleetMemory
 from controller.ports import CycleRecord, VariantKey
 
@@ -58,7 +58,9 @@ class Totals:
             self.decisions[decision.fleet, decision.action.value, decision.reason.value] += 1
             self._count_starts(record.plan.memory)
         for outcome in outcomes:
-            self.writes[outcome.write.fleet, outcome.write.variant, outcome.status.value] += 1
+            # An order to move traffic is of no variant.
+            variant = outcome.write.variant if isinstance(outcome.write, ScaleWrite) else ""
+            self.writes[outcome.write.fleet, variant, outcome.status.value] += 1
 
     def forget(self, fleet: str) -> None:
         """Drop the counts of a fleet that is gone."""

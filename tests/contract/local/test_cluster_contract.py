@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import TransientError
-from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite
+from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite, WeightWrite
 from controller.model.snapshot import ReplicaPhase
+from controller.model.weights import RouteRef, WeightReading
 from tests.contract.local.rigs import Rig, names, target_of, tiny_fleet
 
 ALL = tuple(ReplicaPhase)
@@ -174,14 +175,22 @@ def test_a_ready_replica_that_dies_is_replaced_by_a_new_one_without_an_order(rig
     assert target_of(rig).resource_version == version
 
 
+def split(rig: Rig, **weights: int) -> WeightWrite:
+    """An order to move the traffic of the rig's fleet."""
+    route = RouteRef("llm", "vllm-routing", "primary", rig.fleet.spec.host)
+    return WeightWrite(rig.fleet.key, route, (("v1", 100), ("v2", 0)), tuple(weights.items()), "")
+
+
 def test_all_traffic_goes_to_the_first_version_until_told_otherwise(rig: Rig) -> None:
-    assert rig.weight_reader.weights([rig.fleet]) == {rig.fleet.key: {"v1": 100, "v2": 0}}
+    assert rig.weight_reader.weights([rig.fleet]) == {rig.fleet.key: WeightReading({"v1": 100, "v2": 0})}
 
 
-def test_written_weights_are_read_back(rig: Rig) -> None:
-    rig.weight_writer.set_weights(rig.fleet.key, {"v1": 75, "v2": 25})
+def test_written_weights_are_read_back_and_the_same_order_may_be_sent_twice(rig: Rig) -> None:
+    order = split(rig, v1=75, v2=25)
 
-    assert rig.weight_reader.weights([rig.fleet])[rig.fleet.key] == {"v1": 75, "v2": 25}
+    assert rig.weight_writer.set_weights(order) == Outcome(order, OutcomeStatus.APPLIED)
+    assert rig.weight_writer.set_weights(order) == Outcome(order, OutcomeStatus.APPLIED)
+    assert rig.weight_reader.weights([rig.fleet])[rig.fleet.key].weights == {"v1": 75, "v2": 25}
 
 
 @pytest.mark.parametrize(
@@ -193,10 +202,11 @@ def test_written_weights_are_read_back(rig: Rig) -> None:
     ],
 )
 def test_impossible_weights_are_refused_and_change_nothing(rig: Rig, weights: dict[str, int]) -> None:
-    with pytest.raises(TransientError):
-        rig.weight_writer.set_weights(rig.fleet.key, weights)
+    outcome = rig.weight_writer.set_weights(split(rig, **weights))
 
-    assert rig.weight_reader.weights([rig.fleet])[rig.fleet.key] == {"v1": 100, "v2": 0}
+    assert outcome.status is OutcomeStatus.FAILED
+    assert outcome.detail
+    assert rig.weight_reader.weights([rig.fleet])[rig.fleet.key].weights == {"v1": 100, "v2": 0}
 
 
 def test_a_cluster_that_does_not_answer_is_a_transient_error_to_readers_and_a_failure_to_writers(rig: Rig) -> None:
@@ -206,6 +216,5 @@ def test_a_cluster_that_does_not_answer_is_a_transient_error_to_readers_and_a_fa
         reader.read([rig.fleet])
     with pytest.raises(TransientError):
         weight_reader.weights([rig.fleet])
-    with pytest.raises(TransientError):
-        weight_writer.set_weights(rig.fleet.key, {"v1": 100})
+    assert weight_writer.set_weights(split(rig, v1=100, v2=0)).status is OutcomeStatus.FAILED
     assert writer.scale(ScaleWrite(rig.fleet.key, "v1", 1, 2, "1")).status is OutcomeStatus.FAILED

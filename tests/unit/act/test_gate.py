@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
-from controller.act.gate import Gate, SavedIntents, SeenTargets, leading
+from controller.act.gate import Gate, SavedIntents, SeenTargets, SeenWeights, WeightGate, leading
 from controller.errors import TransientError
-from controller.model.decision import OutcomeStatus, ScaleWrite
+from controller.model.decision import OutcomeStatus, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet
-from controller.model.memory import FleetMemory
+from controller.model.memory import FleetMemory, TrafficMemory
+from controller.model.weights import RouteRef
 from tests.fakes import FakeCluster
 
 FLEET = Fleet.model_validate(
@@ -34,6 +35,8 @@ FLEET = Fleet.model_validate(
     }
 )
 ORDER = ScaleWrite(FLEET.key, "v1", 1, 3, "1")
+ROUTE = RouteRef("llm", "vllm", "primary", "tiny")
+SPLIT = WeightWrite(FLEET.key, ROUTE, (("v1", 100),), (("v1", 100),), "")
 
 
 class MemoryInMemory:
@@ -158,8 +161,54 @@ def test_a_dry_run_passes_every_precondition_and_says_what_it_would_have_done() 
     assert "1 → 3" in outcome.detail
 
 
-def test_writers_of_a_dry_run_hold_nothing_that_could_be_written_to() -> None:
-    DryRunWeightWriter().set_weights(FLEET.key, {"v1": 100})
+def memory_to_move(split: WeightWrite) -> dict[str, FleetMemory]:
+    traffic = TrafficMemory(split.weights, split.route, intent=split)
+    return {FLEET.key: replace(FleetMemory.empty(FLEET.key), traffic=traffic)}
 
+
+def test_traffic_is_moved_by_the_leader_alone_on_what_was_read_and_saved(cluster: FakeCluster) -> None:
+    store, routes = MemoryInMemory(), SeenWeights(cluster)
+    intents, leads = SavedIntents(store), [True]
+    gate = WeightGate(cluster, [leading(lambda: leads[0]), routes.opposed, intents.unsaved])
+
+    unread = gate.set_weights(SPLIT)
+    routes.weights([FLEET])
+    unsaved = gate.set_weights(SPLIT)
+    intents.save(memory_to_move(SPLIT))
+    old = gate.set_weights(replace(SPLIT, resource_version="4"))
+    leads[0] = False
+    deposed = gate.set_weights(SPLIT)
+    leads[0] = True
+
+    assert [o.status for o in (unread, unsaved, old, deposed)] == [OutcomeStatus.REFUSED] * 4
+    assert "not read in this cycle" in unread.detail
+    assert "not saved" in unsaved.detail
+    assert "read again" in old.detail
+    assert "not the leader" in deposed.detail
+    assert not cluster.moves
+    assert gate.set_weights(SPLIT).status is OutcomeStatus.APPLIED
+
+
+def test_on_a_full_disk_only_traffic_to_nobody_may_move(cluster: FakeCluster) -> None:
+    store = MemoryInMemory()
+    intents, store.full = SavedIntents(store), True
+    with pytest.raises(TransientError):
+        intents.save({})
+    gate = WeightGate(cluster, [intents.unsaved])
+
+    assert gate.set_weights(SPLIT).status is OutcomeStatus.REFUSED
+    assert gate.set_weights(replace(SPLIT, urgent=True)).status is OutcomeStatus.APPLIED
+
+
+def test_a_dry_run_says_how_traffic_would_have_moved() -> None:
+    split = replace(SPLIT, before=(("v1", 90), ("v2", 10)), weights=(("v1", 70), ("v2", 30)))
+
+    outcome = DryRunWeightWriter().set_weights(split)
+
+    assert outcome.status is OutcomeStatus.DRY_RUN
+    assert "v1 90 → 70 %, v2 10 → 30 %" in outcome.detail
+
+
+def test_writers_of_a_dry_run_hold_nothing_that_could_be_written_to() -> None:
     assert not vars(DryRunReplicaWriter())
     assert not vars(DryRunWeightWriter())

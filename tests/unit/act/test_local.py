@@ -8,14 +8,18 @@ import responses
 
 from controller.act.local import LocalReplicaWriter, LocalWeightWriter
 from controller.errors import TransientError
-from controller.model.decision import OutcomeStatus, ScaleWrite
+from controller.model.decision import OutcomeStatus, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet
+from controller.model.weights import RouteRef, WeightReading
 from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from tests.unit.act.test_gate import FLEET
 
 URL = "http://127.0.0.1:9999"
 SCALE = f"{URL}/v1/targets/llm/tiny/v1/scale"
 ORDER = ScaleWrite("llm/tiny", "v1", 1, 2, "7", ("tiny-v1-1",))
+SPLIT = WeightWrite(
+    "llm/tiny", RouteRef("llm", "vllm", "primary", "tiny"), (("v1", 100), ("v2", 0)), (("v1", 70), ("v2", 30)), ""
+)
 TARGET = {"desired": 1, "resource_version": "7", "replicas": []}
 
 
@@ -63,11 +67,30 @@ def test_an_order_without_an_answer_failed_and_says_that_it_may_have_taken_effec
     assert "whether the order took effect shows in the next reading" in found.detail
 
 
-def test_weights_without_an_answer_are_a_transient_error(played: responses.RequestsMock) -> None:
-    played.put(f"{URL}/v1/weights/llm/tiny", body=requests.ConnectionError())
+def test_an_order_to_move_traffic_carries_all_weights(played: responses.RequestsMock) -> None:
+    matcher = responses.matchers.json_params_matcher({"weights": {"v1": 70, "v2": 30}})
+    played.put(f"{URL}/v1/weights/llm/tiny", json={"weights": {"v1": 70, "v2": 30}}, match=[matcher])
 
-    with pytest.raises(TransientError, match="no answer from the supervisor"):
-        LocalWeightWriter(URL).set_weights("llm/tiny", {"v1": 100})
+    assert LocalWeightWriter(URL).set_weights(SPLIT).status is OutcomeStatus.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "detail"),
+    [
+        pytest.param({"body": requests.ConnectionError()}, OutcomeStatus.FAILED, "no answer from", id="no answer"),
+        pytest.param({"status": 422, "json": {"error": "sum to 90"}}, OutcomeStatus.FAILED, "sum to 90", id="refused"),
+        pytest.param({"status": 409, "json": {"error": "is at 8"}}, OutcomeStatus.CONFLICT, "is at 8", id="conflict"),
+    ],
+)
+def test_refused_weights_become_outcomes_with_their_reason(
+    played: responses.RequestsMock, answer: dict[str, object], status: OutcomeStatus, detail: str
+) -> None:
+    played.put(f"{URL}/v1/weights/llm/tiny", **answer)
+
+    outcome = LocalWeightWriter(URL).set_weights(SPLIT)
+
+    assert outcome.status is status
+    assert detail in outcome.detail
 
 
 @pytest.mark.parametrize(
@@ -105,7 +128,16 @@ def test_weights_of_all_fleets_are_one_request_and_unknown_fleets_are_missing(pl
     other = FLEET.model_copy(update={"metadata": FLEET.metadata.model_copy(update={"name": "other"})})
     played.get(f"{URL}/v1/weights", json={"weights": {"llm/other": {"v1": 100}, "llm/third": {"v1": 1}}})
 
-    assert LocalWeightReader(URL).weights([FLEET, other]) == {"llm/other": {"v1": 100}}
+    assert LocalWeightReader(URL).weights([FLEET, other]) == {"llm/other": WeightReading({"v1": 100})}
+
+
+def test_weights_that_make_no_whole_are_a_problem_and_no_weights(played: responses.RequestsMock) -> None:
+    played.get(f"{URL}/v1/weights", json={"weights": {"llm/tiny": {"v1": 60, "v2": "many"}}})
+
+    found = LocalWeightReader(URL).weights([FLEET])["llm/tiny"]
+
+    assert not found.weights
+    assert "make no sense" in found.problem
 
 
 def test_weights_that_the_supervisor_refuses_are_a_transient_error_in_its_words(played: responses.RequestsMock) -> None:
