@@ -89,6 +89,6 @@ def _schema() -> Schema:
             **texts,
             "metadata": {"type": "object"},
             "spec": structural_schema(FleetSpec),
-            "status": structural_schema(FleetStatus),
+            "status": structural_schema(FleetStatus, defaults=False),
         },
     }

@@ -45,10 +45,13 @@ _MAP_KEYS = ("name", "type")
 """A list of mappings that must have one of these is keyed by it."""
 
 
-def structural_schema(model: type[BaseModel]) -> Schema:
-    """The schema of a model with its rules. Every call returns fresh values that share nothing."""
+def structural_schema(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+    """The schema of a model with its rules, and its defaults unless what was not written is to stay unknown.
+
+    Every call returns fresh values that share nothing.
+    """
     schema = model.model_json_schema(by_alias=True)
-    written = _Writer(schema.get("$defs", {}), rules()).mapping(schema, model.__name__)
+    written = _Writer(schema.get("$defs", {}), rules(), defaults=defaults).mapping(schema, model.__name__)
     fresh: Schema = json.loads(json.dumps(written))
     return fresh
 
@@ -56,9 +59,12 @@ def structural_schema(model: type[BaseModel]) -> Schema:
 class _Writer:
     """Writes the parts of one pydantic schema."""
 
-    def __init__(self, definitions: Mapping[str, Schema], by_model: Mapping[str, tuple[Rule, ...]]) -> None:
+    def __init__(
+        self, definitions: Mapping[str, Schema], by_model: Mapping[str, tuple[Rule, ...]], *, defaults: bool
+    ) -> None:
         self._definitions = definitions
         self._rules = by_model
+        self._defaults = defaults
 
     def mapping(self, part: Schema, model: str) -> Schema:
         """A model as a mapping with known fields."""
@@ -76,7 +82,7 @@ class _Writer:
             _with_rules(found.get("items", found), (LATENCY_AT_MOST_A_YEAR,)).update(_LATENCY)
         if name == "bucketEdges":
             _with_rules(found, (EDGES_RISE,))
-        default = _default(field.get("default"), found)
+        default = _default(field.get("default"), found) if self._defaults else None
         return found if default is None else found | {"default": default}
 
     def _value(self, field: Schema) -> Schema:

@@ -93,7 +93,8 @@ VERDICTS: dict[str, Verdict] = {
     "percent_for_ratio": _schema("spec.objectives.ttft.target", "spec.objectives.availability.target"),
     "rollout_mode_contradictions": _rule(
         "spec.rollout.steps: Invalid value: [50, 100] contradicts mode blueGreen, whose steps are [100]",
-        "contradicts mode blueGreen, which builds the whole new fleet beside the old one; set capacity to surge",
+        "spec.rollout.capacity: Invalid value: swap contradicts mode blueGreen, which builds the whole new fleet "
+        "beside the old one; set capacity to surge",
         "spec.rollout.maxStepTime: Invalid value: 2h is not longer than bake, which is 3h: no verdict could be reached",
     ),
     "rollout_of_one_version": _rule(
