@@ -162,7 +162,7 @@ class Lease:
         }
         if bid.takes_over:
             spec["acquireTime"] = stamp
-        metadata = {"labels": {MANAGED_BY_LABEL: FIELD_MANAGER}} | dict(self._object.get("metadata") or {})
+        metadata: Json = {"labels": {MANAGED_BY_LABEL: FIELD_MANAGER}} | dict(self._object.get("metadata") or {})
         metadata |= {"name": self._name, "namespace": self._namespace}
         metadata.pop("managedFields", None)
         if bid.version is not None:

@@ -19,6 +19,7 @@ from controller.clock import Clock
 from controller.cluster.client import ClusterClient, ConflictError, Json, NotFoundError, PatchKind
 from controller.cluster.names import CONFIG_MAPS, FIELD_MANAGER
 from controller.errors import TransientError
+from controller.model.decision import ScaleWrite, WeightWrite
 from controller.model.memory import FleetMemory
 from controller.record.encoded import MemoryEncoder
 from controller.record.memory_object import (
@@ -184,7 +185,8 @@ class ClusterMemory:
         kept = self._kept.get(memory.fleet)
         if kept is None or kept.memory is None:
             return True
-        return bool(memory.intent) and memory.intent != kept.memory.intent
+        orders = _orders(memory)
+        return bool(orders) and orders != _orders(kept.memory)
 
     def _due(self, memories: Iterable[FleetMemory]) -> list[FleetMemory]:
         """Those that changed and were not written for a minute, the oldest first, a share of all."""
@@ -272,3 +274,9 @@ class ClusterMemory:
         # It is there already where an earlier try put it aside.
         with suppress(ConflictError):
             self._client.create(CONFIG_MAPS.path(self._namespace), aside_of(damaged), fieldManager=FIELD_MANAGER)
+
+
+def _orders(memory: FleetMemory) -> tuple[ScaleWrite | WeightWrite, ...]:
+    """What is about to be written, replicas and weights."""
+    weights = memory.traffic.intent if memory.traffic is not None else None
+    return memory.intent if weights is None else (*memory.intent, weights)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from controller.errors import TransientError
-from controller.model.decision import ScaleWrite
-from controller.model.memory import DemandPoint, FleetMemory, VariantMemory
+from controller.model.decision import ScaleWrite, WeightWrite
+from controller.model.memory import DemandPoint, FleetMemory, TrafficMemory, VariantMemory
+from controller.model.weights import RouteRef
 from controller.record.cluster_memory import ClusterMemory
 from controller.record.memory_object import MAX_BYTES, name_of, packed
 from tests.contract.cluster.object_server import ObjectServer
@@ -127,6 +128,23 @@ def test_an_order_is_in_the_cluster_when_save_returns(
     assert new_store().load()[KEY].intent == (ORDER,)
     (patch,) = server.asked("PATCH")
     assert patch.body["metadata"]["resourceVersion"]
+
+
+def test_an_order_to_move_traffic_is_an_order(
+    new_store: Callable[..., ClusterMemory], clock: SteppedClock
+) -> None:
+    route = RouteRef("llm", "routing", "primary", "vllm")
+    before, after = (("v1", 100), ("v2", 0)), (("v1", 90), ("v2", 10))
+    move = WeightWrite(KEY, route, before, after, "9")
+    store = new_store()
+    store.save({KEY: a_memory()})
+    clock.at += 1
+
+    store.save({KEY: replace(a_memory(), traffic=TrafficMemory(after, route, intent=move))})
+
+    traffic = new_store().load()[KEY].traffic
+    assert traffic is not None
+    assert traffic.intent == move
 
 
 def test_what_was_only_learned_is_written_once_a_minute(
