@@ -35,7 +35,7 @@ Keep = Callable[[Json], V | None]
 _BUSY = (429, 503)
 """Refusals that say nothing about the version to go on from: asked again, not listed afresh."""
 _BRIEF_S = 1.0
-"""A watch that ends sooner without a word counts as a failure: nobody is asked in a busy loop."""
+"""A watch that ends sooner counts as a failure: nobody is asked in a busy loop."""
 _LASTING_S = 5.0
 """A watch that was alive for so long was no failure: the next attempt comes at once."""
 _CLOSE_S = 2.0
@@ -88,7 +88,7 @@ class ListWatch(Generic[V]):
         self._version = ""
         """Where to go on from; empty where only a list can tell."""
         self._heard_at = -math.inf
-        self._error = ""
+        self._error = self._told = ""
         self._absent = self._denied = False
         self._synced = threading.Event()
         self._settled = threading.Event()
@@ -180,14 +180,13 @@ class ListWatch(Generic[V]):
         self._settled.set()
 
     def _follow(self) -> None:
-        began, said = self._clock.monotonic(), 0
+        began = self._clock.monotonic()
         try:
             with closing(self._open()) as watch:
                 self._heard()
                 for event in watch:
                     self._apply(event)
                     self._heard()
-                    said += 1
         except ApiError as error:
             if error.code not in _BUSY:
                 self._version = ""
@@ -195,7 +194,7 @@ class ListWatch(Generic[V]):
         finally:
             with self._lock:
                 self._watch = None
-        if not said and self._clock.monotonic() - began < _BRIEF_S:
+        if self._clock.monotonic() - began < _BRIEF_S:
             raise UnreachableError(f"the server ended the watch on {self._path} as soon as it began")
         self._heard()
 
@@ -231,7 +230,7 @@ class ListWatch(Generic[V]):
 
     def _heard(self) -> None:
         self._heard_at = self._clock.monotonic()
-        self._error = ""
+        self._error = self._told = ""
 
     def _run(self) -> None:
         failures = 0
@@ -259,8 +258,10 @@ class ListWatch(Generic[V]):
         self._denied = isinstance(error, ForbiddenError)
         if self._denied or self._absent:
             self._settled.set()
-        if failures > 1 or not isinstance(error, UnreachableError):
-            _log.info("cache: asked again", resource=self.name, error=str(error), failures=failures)
+        # A watch that breaks once is everyday life; what goes on failing is told once.
+        if failures > 1 and self._error != self._told:
+            self._told = self._error
+            _log.warning("cluster not read", resource=self.name, error=str(error))
 
     def _pause_s(self, failures: int) -> float:
         if self._absent:

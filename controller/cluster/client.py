@@ -289,4 +289,7 @@ def _refusal(status: Mapping[str, Any], code: int) -> ApiError:
 
 def _cause(error: urllib3.exceptions.HTTPError) -> str:
     reason = getattr(error, "reason", None) or error
+    # It is a time-out by its class only: most often the connection was refused.
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return str(reason).rpartition(": ")[2]
     return "no answer in time" if isinstance(reason, urllib3.exceptions.TimeoutError) else str(reason)

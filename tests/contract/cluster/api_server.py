@@ -62,6 +62,8 @@ class ApiServer:
         """Watches are kept open and told nothing: as behind a network that lost them."""
         self.garbled = False
         """The next event is cut in the middle of a line."""
+        self.watching = 0
+        """Watches that were opened so far and from now on hear of everything."""
         self._refusals: list[Refusal] = []
         self._ended = 0
         self._broken = 0
@@ -87,11 +89,11 @@ class ApiServer:
 
     def stop(self) -> None:
         """Break all watches and listen no more."""
+        http, self._http = self._http, None
         self.break_watches()
-        if self._http is not None:
-            self._http.shutdown()
-            self._http.server_close()
-            self._http = None
+        if http is not None:
+            http.shutdown()
+            http.server_close()
 
     def client(self, timeout_s: float = 2.0) -> ClusterClient:
         """A client of this server."""
@@ -152,11 +154,23 @@ class ApiServer:
             self._pages[metadata["continue"]] = found[limit:], version
         return {"kind": "List", "metadata": metadata, "items": found[:limit]}
 
-    def events(self, path: Path, query: Mapping[str, str]) -> Iterator[Json | None]:
-        """What a watch is told, until it ends; None where its connection breaks."""
+    def serves(self, http: object) -> bool:
+        """Whether a connection belongs to a server that was not stopped since."""
+        return http is self._http
+
+    def marks(self) -> tuple[int, int, int]:
+        """How often watches were ended, broken and told bookmarks so far."""
+        return self._ended, self._broken, self._bookmarks
+
+    def events(self, path: Path, query: Mapping[str, str], marks: tuple[int, int, int]) -> Iterator[Json | None]:
+        """What a watch is told, until it ends; None where its connection breaks.
+
+        `marks` are those of the moment at which its request came.
+        """
         version, selector = int(query["resourceVersion"]), query.get("labelSelector", "")
         until = time.monotonic() + float(query.get("timeoutSeconds", "60"))
-        ended, broken, bookmarks = self._ended, self._broken, self._bookmarks
+        ended, broken, bookmarks = marks
+        self.watching += 1
         while time.monotonic() < until:
             try:
                 told, version = self.store.since(version, path.kind, path.namespace, selector)
@@ -265,6 +279,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def _answered(self, method: str) -> None:
+        self._marks = self.api.marks()
+        if not self.api.serves(self.server):
+            self.close_connection = True
+            return
         self.api.requests.append(f"{method} {self.path}")
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"{}")
@@ -314,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for event in self.api.events(path, query):
+        for event in self.api.events(path, query, self._marks):
             if event is None:
                 self.close_connection = True
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +13,8 @@ from controller.cluster.cache import ListWatch, Pace
 from controller.cluster.client import Json
 from controller.cluster.names import FLEETS, PODS
 from tests.contract.cluster.api_server import ApiServer
+from tests.contract.cluster.conditions import FAST, PATIENCE_S, eventually
 from tests.contract.cluster.objects import a_pod
-
-FAST = Pace(watch_s=30.0, retry_s=0.02, retry_most_s=0.1, absent_s=0.1, page=3)
-PATIENCE_S = 10.0
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    """Wait until it holds, in bounded time."""
-    until = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < until, "it never came to hold"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -92,7 +82,7 @@ def test_a_broken_stream_is_taken_up_where_it_broke(server: ApiServer) -> None:
 def test_an_event_that_is_cut_in_the_middle_is_asked_for_again(server: ApiServer) -> None:
     with cached(server) as cache:
         assert cache.wait_synced(PATIENCE_S)
-        eventually(lambda: server.asked("watch=true"))
+        eventually(lambda: server.watching)
         server.garbled = True
         put(server, "a")
         eventually(lambda: names(cache) == {"llm/a"})
@@ -114,11 +104,10 @@ def test_what_was_deleted_while_the_history_was_forgotten_does_not_come_back(ser
 def test_a_bookmark_spares_a_list_after_the_history_was_forgotten(server: ApiServer) -> None:
     with cached(server) as cache:
         assert cache.wait_synced(PATIENCE_S)
-        eventually(lambda: server.asked("watch=true"))
+        eventually(lambda: server.watching)
         server.store.put(FLEETS, a_pod("elsewhere"))
-        heard = cache.quiet_s
         server.bookmark()
-        eventually(lambda: cache.quiet_s < heard)
+        eventually(lambda: cache._version == str(server.store.version))
         server.store.compact()
         server.end_watches()
         put(server, "a")
@@ -207,7 +196,7 @@ def test_one_namespace_and_a_selector_bound_what_is_kept(server: ApiServer) -> N
 def test_closing_does_not_wait_for_the_next_event(server: ApiServer) -> None:
     with cached(server) as cache:
         assert cache.wait_synced(PATIENCE_S)
-        eventually(lambda: server.asked("watch=true"))
+        eventually(lambda: server.watching)
         cache.close()
         assert not cache._thread.is_alive()
         assert not cache.error

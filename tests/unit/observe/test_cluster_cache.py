@@ -144,7 +144,8 @@ def test_a_change_that_concerns_nothing_that_is_kept_shows_nothing_new() -> None
         cache.step()
     before = cache.objects()
     server.script = [Turn((("put", 1),), 0, "told"), Turn((), 0, "end")]
-    cache.step()
+    with suppress(TransientError):
+        cache.step()
     assert cache.objects() is before
     assert dict(before) == {"llm/p1": "p1"}
 
