@@ -104,7 +104,7 @@ class SeenWeights:
     def opposed(self, write: WeightWrite) -> str | None:
         """Objects to a route that was not read in this cycle, or is not what the order was planned on."""
         seen = self._seen.get(write.fleet)
-        if seen is None or seen.problem:
+        if seen is None or not seen.weights:
             return f"the weights of {write.fleet} were not read in this cycle"
         if seen.resource_version != write.resource_version:
             return f"the weights of {write.fleet} were read again since the order was planned"

@@ -131,6 +131,9 @@ def _not_now(question: Question, memory: TrafficMemory, before: Weights) -> tupl
     """Why weights are held whatever capacity there is; None where nothing else stands against moving them."""
     if before == memory.wanted:
         return Reason.STEADY, f"traffic is split as wanted: {weights_text(before)}"
+    blocked = question.snapshot.route.problem if question.snapshot.route is not None else ""
+    if blocked:
+        return Reason.BLOCKED, f"weights stay at {weights_text(before)}: {blocked}"
     if question.fleet.spec.scaling.paused:
         return Reason.PAUSED, f"scaling is paused in the Fleet: weights stay at {weights_text(before)}"
     if memory.contested:

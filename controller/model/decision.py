@@ -78,6 +78,8 @@ class Reason(StrEnum):
     """Weights left alone: somebody else keeps changing them."""
     NO_READY_REPLICA = "NoReadyReplica"
     """Traffic taken from a version without a ready replica."""
+    BLOCKED = "Blocked"
+    """Weights cannot be written: the route is not as the Fleet says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,8 +170,10 @@ class Fleet(Model):
         """Where the weights set by hand are kept; None where there are none."""
         if self.spec.traffic is None:
             return None
-        where = self.spec.traffic.virtual_service
-        return RouteRef(where.namespace or self.metadata.namespace, where.name, where.route, self.spec.host)
+        where, host = self.spec.traffic.virtual_service, self.spec.host
+        # A short name means another Service in a VirtualService of another namespace.
+        full = host if "." in host else f"{host}.{self.metadata.namespace}"
+        return RouteRef(where.namespace or self.metadata.namespace, where.name, where.route, full)
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises KeyError."""

@@ -33,7 +33,7 @@ class WeightReading:
     foreign: str = ""
     """Who else has written these weights, newest first; empty where nobody has."""
     problem: str = ""
-    """Why there are no weights, with the remedy; empty where there are."""
+    """Why there are no weights, or why they cannot be moved as wanted, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
