@@ -24,10 +24,9 @@ class IstioWeights:
 
         Raises TransientError if no namespace can be read.
         """
-        routes = {fleet.key: route for fleet in fleets if (route := fleet.route) is not None}
         found: dict[str, dict[str, Json]] = {}
         failed: dict[str, TransientError] = {}
-        for namespace in dict.fromkeys(route.namespace for route in routes.values()):
+        for namespace in dict.fromkeys(f.route.namespace for f in fleets if f.route is not None):
             try:
                 found[namespace] = self._services.in_namespace(namespace)
             except TransientError as error:
@@ -39,7 +38,7 @@ class IstioWeights:
             if route.namespace in failed
             else _reading(found[route.namespace].get(route.virtual_service), fleet, route)
             for fleet in fleets
-            if (route := routes.get(fleet.key)) is not None
+            if (route := fleet.route) is not None
         }
 
 
