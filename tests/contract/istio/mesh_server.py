@@ -1,8 +1,6 @@
 """A small API server that knows VirtualServices only: what versions it serves and how it fails is the test's word.
 
-with MeshServer() as server:
-    server.put(a_virtual_service())
-    IstioWeights(server.client())
+Entered, it serves on 127.0.0.1; `client()` talks to it.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from tests.unit.istio.virtual_services import Document
 _PREFIX = "/apis/networking.istio.io/"
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """An answer that is no success; without a body of Kubernetes' kind where `reason` is empty."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -71,20 +69,20 @@ class MeshServer:
         self.objects[metadata["namespace"], metadata["name"]] = document
 
     def answer(self, method: str, target: str, body: Any) -> Mapping[str, Any]:
-        """The answer to a request. Raises _Refused."""
+        """The answer to a request. Raises _RefusedError."""
         split = urlsplit(target)
         version, _, rest = split.path.removeprefix(_PREFIX).partition("/")
         if not split.path.startswith(_PREFIX) or version not in self.served:
-            raise _Refused(404, "", "404 page not found")
+            raise _RefusedError(404, "", "404 page not found")
         _, namespace, _, *names = rest.split("/")
         if namespace in self.forbidden:
-            raise _Refused(403, "Forbidden", f"virtualservices is forbidden in the namespace {namespace}")
+            raise _RefusedError(403, "Forbidden", f"virtualservices is forbidden in the namespace {namespace}")
         query = {name: values[0] for name, values in parse_qs(split.query).items()}
         if not names:
             return self._list(namespace, query)
         key = (namespace, names[0])
         if key not in self.objects:
-            raise _Refused(404, "NotFound", f'virtualservices "{names[0]}" not found')
+            raise _RefusedError(404, "NotFound", f'virtualservices "{names[0]}" not found')
         return self.objects[key] if method == "GET" else self._patched(key, query, body)
 
     def _list(self, namespace: str, query: Mapping[str, str]) -> Mapping[str, Any]:
@@ -97,11 +95,11 @@ class MeshServer:
         while self.before_patch:
             self.put(self.before_patch.pop(0))
         if self.rejection:
-            raise _Refused(400, "BadRequest", f'admission webhook "validation.istio.io" denied: {self.rejection}')
+            raise _RefusedError(400, "BadRequest", f'admission webhook "validation.istio.io" denied: {self.rejection}')
         try:
             found = applied(self.objects[key], body)
         except UnmetError as error:
-            raise _Refused(422, "Invalid", f"the server rejected our request: {error}") from error
+            raise _RefusedError(422, "Invalid", f"the server rejected our request: {error}") from error
         self.patches.append((query.get("fieldManager", ""), body))
         found["metadata"]["resourceVersion"] = str(int(found["metadata"]["resourceVersion"]) + 1)
         self.objects[key] = found
@@ -127,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.mesh.requests.append(f"{method} {urlsplit(self.path).path}")
         try:
             self._send(200, json.dumps(self.mesh.answer(method, self.path, body)))
-        except _Refused as refusal:
+        except _RefusedError as refusal:
             status = {"kind": "Status", "code": refusal.code, "reason": refusal.reason, "message": str(refusal)}
             self._send(refusal.code, json.dumps(status) if refusal.reason else str(refusal))
 

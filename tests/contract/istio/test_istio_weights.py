@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiClient, Configuration
 
 from controller.act.istio import IstioWeightWriter
+from controller.cluster.client import ClusterClient
 from controller.errors import TransientError
 from controller.model.decision import OutcomeStatus, WeightWrite
 from controller.model.fleet import Fleet
@@ -49,7 +51,7 @@ def weights_in(mesh: MeshServer) -> list[Any]:
 def test_the_split_is_read_with_its_version_and_who_else_wrote_it(mesh: MeshServer) -> None:
     mesh.put(a_virtual_service(managers=[written_by("argocd-controller", "2026-01-01T00:00:00Z")]))
 
-    found = IstioWeights(mesh.client()).weights([FLEET, a_fleet()])
+    found = IstioWeights(mesh.client()).weights([FLEET, named("plain", fleet=a_fleet())])
 
     assert found == {FLEET.key: WeightReading({"v1": 90, "v2": 10}, "7", "argocd-controller")}
 
@@ -194,13 +196,11 @@ def test_a_route_that_allows_no_such_split_is_refused(mesh: MeshServer) -> None:
     assert not mesh.patches
 
 
-def test_nobody_who_answers_is_a_transient_error_to_the_reader_and_a_failure_to_the_writer(mesh: MeshServer) -> None:
-    client = mesh.client()
-    mesh.__exit__(None, None, None)
-    try:
-        with pytest.raises(TransientError, match="does not answer"):
-            IstioWeights(client).weights([FLEET])
-        assert IstioWeightWriter(client).set_weights(ORDER).status is OutcomeStatus.FAILED
-    finally:
-        mesh._thread = type(mesh._thread)()
-        mesh._thread.start()
+def test_nobody_who_answers_is_a_transient_error_to_the_reader_and_a_failure_to_the_writer() -> None:
+    settings = Configuration()
+    settings.host, settings.retries = "http://127.0.0.1:9", False
+    client = ClusterClient(ApiClient(settings), timeout_s=1.0)
+
+    with pytest.raises(TransientError, match="does not answer"):
+        IstioWeights(client).weights([FLEET])
+    assert IstioWeightWriter(client).set_weights(ORDER).status is OutcomeStatus.FAILED
