@@ -55,6 +55,7 @@ class ClusterBoard:
             self._round()
             if self._failed:
                 self._stop.wait(_BACKOFF_S[min(self._failed, len(_BACKOFF_S)) - 1])
+                self._wake.set()  # what was kept is tried again, whether or not there is something new
         self._round()
 
     def _round(self) -> None:

@@ -35,7 +35,7 @@ def status_of(record: CycleRecord, before: FleetStatus | None = None) -> FleetSt
         replicas=tuple(_replicas(v) for v in f.variants),
         ready_replicas=f.ready if known else None,
         desired_replicas=f.desired if known else None,
-        attainment=Attainment(ttft=f.ttft_within_ratio, tpot=f.tpot_within_ratio),
+        attainment=Attainment(ttft=_cut(f.ttft_within_ratio), tpot=_cut(f.tpot_within_ratio)),
         summary=Summary(
             replicas=f"{f.ready}/{f.desired}" if known else None,
             weight=", ".join(f"{subset} {percent}" for subset, percent in weights.items()) or None,
@@ -85,6 +85,11 @@ def _replicas(v: VariantFigures) -> VariantReplicas:
     return VariantReplicas(
         name=v.name, desired=v.desired, ready=v.ready, starting=loading, draining=v.draining, pending=v.pending
     )
+
+
+def _cut(share: float | None) -> float | None:
+    """Four decimals, never rounded up: what is just missed is not shown as kept."""
+    return int(share * 10_000 + 1e-6) / 10_000 if share is not None else None
 
 
 def _least(f: Figures) -> str | None:

@@ -130,9 +130,7 @@ def test_an_order_is_in_the_cluster_when_save_returns(
     assert patch.body["metadata"]["resourceVersion"]
 
 
-def test_an_order_to_move_traffic_is_an_order(
-    new_store: Callable[..., ClusterMemory], clock: SteppedClock
-) -> None:
+def test_an_order_to_move_traffic_is_an_order(new_store: Callable[..., ClusterMemory], clock: SteppedClock) -> None:
     route = RouteRef("llm", "routing", "primary", "vllm")
     before, after = (("v1", 100), ("v2", 0)), (("v1", 90), ("v2", 10))
     move = WeightWrite(KEY, route, before, after, "9")
