@@ -7,8 +7,15 @@ are filled in by `format`, whose estimated cost does not depend on what it is gi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+_NUMBER = r"[0-9]{1,12}(\.[0-9]{1,6})?"
+LATENCY = f"^({_NUMBER}(ms|s|m|h))+$"
+"""What `duration()` reads exactly."""
+DURATION = f"^({_NUMBER}d)?({_NUMBER}(ms|s|m|h))*$"
+"""What `nanoseconds` reads exactly: days come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,16 @@ def shown(entries: str) -> str:
     return f'"%s".format([{entries}])'
 
 
-def nanoseconds(duration: str) -> str:
+def nanoseconds(text: str) -> str:
     """A duration's text as a whole number, exactly. `duration()` knows no days: they come first, 24 hours each."""
-    days, rest = (
-        f"{duration}.substring({part})" for part in (f'0, {duration}.indexOf("d")', f'{duration}.indexOf("d") + 1')
-    )
-    return f'(({duration}.contains("d") ? int(duration({days} + "h")) * 24 : 0) + int(duration({rest} + "0s")))'
+    days, rest = f'{text}.substring(0, {text}.indexOf("d"))', f'{text}.substring({text}.indexOf("d") + 1)'
+    return f'(({text}.contains("d") ? int(duration({days} + "h")) * 24 : 0) + int(duration({rest} + "0s")))'
+
+
+def where_readable(pattern: str, texts: Sequence[str], holds: str) -> str:
+    """What must hold of texts that match a pattern. Of others the schema complains, and the rule could only fail."""
+    readable = " && ".join(f"{text}.matches({quoted(pattern)})" for text in texts)
+    return f"!({readable}) || {holds}"
 
 
 def rising(entries: str, value: str = "{}") -> str:

@@ -10,15 +10,28 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from controller.model.buckets import TPOT_EDGES_S, TTFT_EDGES_S, edges_text
-from controller.model.cel import Rule, filled, nanoseconds, quoted, rising, shown
+from controller.model.cel import DURATION, LATENCY, Rule, filled, nanoseconds, quoted, rising, shown, where_readable
 from controller.model.crd_spec_rules import spec_rules
 from controller.model.fields import format_duration
 
-AT_MOST_A_YEAR = Rule(f"{nanoseconds('self')} <= {365 * 86_400 * 10**9}", "is above 365d; write at most 365d")
+
+def _readable(edges: str) -> str:
+    return f"{edges}.all(e, e.matches({quoted(LATENCY)}))"
+
+
+AT_MOST_A_YEAR = Rule(
+    where_readable(DURATION, ["self"], f"{nanoseconds('self')} <= {365 * 86_400 * 10**9}"),
+    "is above 365d; write at most 365d",
+)
 """Of every duration."""
-LATENCY_AT_MOST_A_YEAR = Rule('duration(self) <= duration("8760h")', "is above 8760h; write at most 8760h")
+LATENCY_AT_MOST_A_YEAR = Rule(
+    where_readable(LATENCY, ["self"], 'duration(self) <= duration("8760h")'), "is above 8760h; write at most 8760h"
+)
 """Of every duration that has no days."""
-EDGES_RISE = Rule(rising("self", "duration({})"), "the edges do not rise; list the edges in rising order, each once")
+EDGES_RISE = Rule(
+    f"!{_readable('self')} || {rising('self', 'duration({})')}",
+    "the edges do not rise; list the edges in rising order, each once",
+)
 """Of every list of bucket edges."""
 
 
@@ -44,11 +57,13 @@ def _ordered_bounds() -> Rule:
 def _at_an_edge(name: str, edges_s: tuple[float, ...]) -> Rule:
     threshold, edges = f"self.{name}.threshold", f"self.{name}.bucketEdges"
     own = ", ".join(_literal(edge) for edge in edges_s)
-    listed, plain = f"{edges}.exists(e, duration(e) == duration({threshold}))", f"duration({threshold}) in [{own}]"
+    listed = f"(!{_readable(edges)} || {edges}.exists(e, duration(e) == duration({threshold})))"
+    at_an_edge = f"(has({edges}) ? {listed} : duration({threshold}) in [{own}])"
     reason = f"is no bucket edge of the {name.upper()} histogram, so the share within it cannot be counted"
     one_of = filled("one of bucketEdges, %s", shown(edges))
     said = filled(f"%s {reason}; write %s", threshold, f"has({edges}) ? {one_of} : {_nearest(threshold, edges_s)}")
-    return Rule(f"has({edges}) ? {listed} : {plain}", f"{reason}; write a bucket edge", f"{name}.threshold", said)
+    holds = where_readable(LATENCY, [threshold], at_an_edge)
+    return Rule(holds, f"{reason}; write a bucket edge", f"{name}.threshold", said)
 
 
 def _nearest(threshold: str, edges_s: tuple[float, ...]) -> str:
@@ -91,13 +106,17 @@ def _schedule() -> Iterator[Rule]:
 def _deadline_after_start() -> Rule:
     reason, remedy = "every replica would be given up", "allow several times the expected start"
     return Rule(
-        f"{nanoseconds('self.startDeadline')} > {nanoseconds('self.coldStart')}",
+        _longer("self.startDeadline", "self.coldStart"),
         f"is not longer than coldStart: {reason}; {remedy}",
         "startDeadline",
         filled(
             f"%s is not longer than coldStart, which is %s: {reason}; {remedy}", "self.startDeadline", "self.coldStart"
         ),
     )
+
+
+def _longer(one: str, other: str) -> str:
+    return where_readable(DURATION, [one, other], f"{nanoseconds(one)} > {nanoseconds(other)}")
 
 
 def _rollout() -> Iterator[Rule]:
@@ -138,7 +157,7 @@ def _rollout() -> Iterator[Rule]:
         filled(f"%s {contradicts}", "self.capacity"),
     )
     yield Rule(
-        f"{nanoseconds('self.maxStepTime')} > {nanoseconds('self.bake')}",
+        _longer("self.maxStepTime", "self.bake"),
         "is not longer than bake: no verdict could be reached; lengthen it or shorten bake",
         "maxStepTime",
         filled(

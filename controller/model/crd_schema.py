@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from controller.model.cel import Rule
+from controller.model.cel import DURATION, LATENCY, Rule
 from controller.model.crd_rules import AT_MOST_A_YEAR, EDGES_RISE, LATENCY_AT_MOST_A_YEAR, rules
 from controller.model.fields import Duration, Name, TimeOfDay, WindowEnd, format_duration
 
@@ -20,13 +20,12 @@ Schema = dict[str, Any]
 _DURATION, _NAME, _TIME, _END = (
     TypeAdapter(kind).json_schema()["pattern"] for kind in (Duration, Name, TimeOfDay, WindowEnd)
 )
-_NUMBER = r"[0-9]{1,12}(\.[0-9]{1,6})?"
-_LATENCY: Schema = {"minLength": 2, "maxLength": 32, "pattern": f"^({_NUMBER}(ms|s|m|h))+$"}
+_LATENCY: Schema = {"minLength": 2, "maxLength": 32, "pattern": LATENCY}
 _LATENCIES = ("threshold", "bucketEdges")
 """Durations that the rules compare often, and that are never days long."""
 _TEXTS: Mapping[str, Schema] = {
     # To the nanosecond, days first: so much the rules compare exactly. The model takes more digits and any order.
-    _DURATION: {"minLength": 2, "maxLength": 32, "pattern": f"^({_NUMBER}d)?({_NUMBER}(ms|s|m|h))*$"},
+    _DURATION: {"minLength": 2, "maxLength": 32, "pattern": DURATION},
     _NAME: {"maxLength": 253, "pattern": _NAME},
     _TIME: {"maxLength": 8, "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"},
     _END: {"maxLength": 8, "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?|24:00)$"},
@@ -148,11 +147,10 @@ def _limits(given: Schema) -> Schema:
 
 
 def _default(value: Any, field: Schema) -> Any:
-    """The default as it is written in YAML; of a mapping only what its own fields do not already say; None: none."""
+    """The default as it is written in YAML, None: none. In full: the server applies the rules to what stands here."""
     if isinstance(value, Mapping):
-        inner = field.get("properties", {})
-        own = {name: _default(part, inner[name]) for name, part in value.items()}
-        return {name: part for name, part in own.items() if part is not None and part != inner[name].get("default")}
+        own = {name: _default(part, field["properties"][name]) for name, part in value.items()}
+        return {name: part for name, part in own.items() if part is not None}
     if isinstance(value, float) and field["type"] == "string":
         return format_duration(value)
     return _plain(value)

@@ -55,6 +55,8 @@ def unknown_fields(value: Any, schema: Schema, path: str = "") -> Iterator[str]:
                 yield f"{path}.{name}"
             elif name != "metadata":
                 yield from unknown_fields(part, schema["properties"][name], f"{path}.{name}")
+    if isinstance(value, dict) and "items" in schema:
+        yield from (f"{path}.{name}" for name in value)
     if isinstance(value, list) and "items" in schema:
         for index, part in enumerate(value):
             yield from unknown_fields(part, schema["items"], f"{path}[{index}]")
