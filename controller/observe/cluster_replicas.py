@@ -246,6 +246,6 @@ def _warnings(scalable: Scalable, world: _World) -> tuple[str, ...]:
         )
     if scalable.applies_replicas:
         found.append(
-            f"the manifest of {scalable.ref} holds spec.replicas: each kubectl apply sets it back; remove it there"
+            f"the manifest of {scalable.ref} holds spec.replicas: each apply sets them back; remove the field there"
         )
     return tuple(found)

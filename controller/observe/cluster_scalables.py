@@ -22,7 +22,7 @@ class Scalable:
     """None where it cannot be told."""
     owners: tuple[Owner, ...]
     applies_replicas: bool
-    """Whether its manifest sets replicas at each `kubectl apply`."""
+    """Whether its manifest sets replicas whenever somebody applies it."""
 
     def owns(self, pod: PodFacts) -> bool:
         """Whether a pod that the selector selects is its own: selectors of two targets may overlap by mistake."""

@@ -15,6 +15,8 @@ _PAUSED = "autoscaling.keda.sh/paused"
 
 _BY_HAND = frozenset({"kubectl", "kubectl-edit", "kubectl-patch", "kubectl-replace", "kubectl-scale", "oc", "k9s"})
 """Managers of commands that a person gives once."""
+_ONE_OFF = frozenset({"kubectl", "helm"})
+"""Managers that apply a manifest when a person or a pipeline says so, and not by themselves."""
 _SERVER = frozenset({"kube-controller-manager"})
 """Writes replicas for HorizontalPodAutoscalers; those are looked at themselves, and may be gone since."""
 
@@ -66,13 +68,19 @@ class Owner:
 
     @property
     def foreign(self) -> bool:
-        """Whether it writes again: what is applied, and what another controller wrote through the scale subresource.
+        """Whether it writes again by itself: what a controller applies, or writes through the scale subresource.
 
-        Whoever merely created the object with a count, or edited it, is no second writer.
+        Whoever merely created the object with a count, edited it or applies it at times is no second writer: most
+        objects are born with a count in their manifest, and could never be taken over.
         """
-        if self.ours or self.by_hand or self.manager in _SERVER:
+        if self.ours or self.by_hand or self.applied_once or self.manager in _SERVER:
             return False
         return self.operation == "Apply" or self.subresource == "scale"
+
+    @property
+    def applied_once(self) -> bool:
+        """Whether the count is in a manifest that was applied by a command, on the server's side."""
+        return self.operation == "Apply" and self.manager in _ONE_OFF
 
     def __str__(self) -> str:
         return f"field manager {self.manager} ({self.operation})"
@@ -106,7 +114,9 @@ def replicas_owners(raw: Json) -> tuple[Owner, ...]:
 
 
 def applies_replicas(raw: Json) -> bool:
-    """Whether the manifest that was given to `kubectl apply` holds `spec.replicas`: each apply sets them anew."""
+    """Whether a manifest that is applied by a command holds `spec.replicas`: each apply sets them anew."""
+    if any(owner.applied_once for owner in replicas_owners(raw)):
+        return True
     applied = text(raw, "metadata", "annotations", _LAST_APPLIED)
     if '"replicas"' not in applied:
         return False

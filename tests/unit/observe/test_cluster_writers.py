@@ -60,7 +60,7 @@ def test_a_vertical_autoscaler_counts_unless_it_only_recommends() -> None:
     ("owner", "named"),
     [
         (owning("argocd-controller", "Apply"), "field manager argocd-controller (Apply)"),
-        (owning("kubectl", "Apply"), "field manager kubectl (Apply)"),
+        (owning("kustomize-controller", "Apply"), "field manager kustomize-controller (Apply)"),
         (owning("keda", subresource="scale"), "field manager keda (Update)"),
     ],
 )
@@ -76,6 +76,7 @@ def test_who_applies_replicas_or_scales_as_a_controller_writes_again(owner: Json
         owning("kubectl", subresource="scale"),
         owning("kube-controller-manager", subresource="scale"),
         owning("kubectl-client-side-apply"),
+        owning("kubectl", "Apply"),
         owning("helm"),
         owning("argocd-controller", "Apply", field="f:template"),
         owning("kube-controller-manager", subresource="status", field="f:paused"),
@@ -95,6 +96,7 @@ def test_a_manifest_with_replicas_sets_them_at_each_apply() -> None:
     with_it = {APPLIED: json.dumps({"spec": {"replicas": 2, "template": {}}})}
     without = {APPLIED: json.dumps({"spec": {"template": {"metadata": {"labels": {"replicas": "many"}}}}})}
     assert applies_replicas(a_deployment(annotations=with_it))
+    assert applies_replicas(a_deployment(managed=[owning("kubectl", "Apply")]))
     assert not applies_replicas(a_deployment(annotations=without))
     assert not applies_replicas(a_deployment(annotations={APPLIED: '{"replicas'}))
 
