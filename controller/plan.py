@@ -157,9 +157,10 @@ def _action(before: Counts, after: Counts, moved: Moved | None) -> Action:
 def _sentence(question: Question, final: Counts, steps: tuple[Step, ...], moved: Moved | None) -> str:
     changed = [s for s in steps if s.before != s.after] or list(steps[-1:])
     why = "; ".join(s.message for s in changed[-2:])
+    step = None if moved is None else moved.step(final)
+    more = "" if step is None or step in changed else f"; {step.message}"
     if final == question.current:
-        return f"hold {text_of(final)}: {why}"
-    more = "" if moved is None or moved.step(final) is None else f"; {moved.decision.sentence}"
+        return f"hold {text_of(final)}: {why}{more}"
     return f"{text_of(question.current)} → {text_of(final)}: {why}{more}"
 
 

@@ -22,7 +22,7 @@ def observe_weights(memory: TrafficMemory | None, snapshot: Snapshot, fleet: Fle
         return None
     seen, at = observed_weights(fleet, snapshot), snapshot.at
     if memory is None or (memory.wanted, memory.route) != (wanted, route):
-        return TrafficMemory(wanted, route, seen=seen)
+        return TrafficMemory(wanted, route, settled=seen if seen == wanted else None, seen=seen)
     memory = _in_the_past(memory, at)
     if seen is None:
         return memory
@@ -30,7 +30,9 @@ def observe_weights(memory: TrafficMemory | None, snapshot: Snapshot, fleet: Fle
     if seen not in (memory.seen, ours):
         memory = replace(memory, foreign_at=at)
     memory = _confirmed(memory, seen, snapshot) if memory.intent is not None else memory
-    memory = replace(memory, seen=seen, repairs=tuple(t for t in memory.repairs if at - t <= QUIET_S))
+    settled = seen if seen == wanted else memory.settled
+    repairs = tuple(t for t in memory.repairs if at - t <= QUIET_S)
+    memory = replace(memory, seen=seen, settled=settled, repairs=repairs)
     return _judged(memory, at)
 
 

@@ -86,7 +86,7 @@ class TrafficMemory:
     wanted: Weights
     route: RouteRef
     settled: Weights | None = None
-    """What we wrote last and saw in place."""
+    """What was last seen as we want it, or as we wrote it."""
     seen: Weights | None = None
     """What was observed last."""
     intent: WeightWrite | None = None
