@@ -11,7 +11,6 @@ ask `held()` again, and only then write again.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -38,8 +37,8 @@ def boot_time_s() -> float:
 
 
 def own_identity() -> str:
-    """A name for this process: its pod (or host), and what no other process of that name has."""
-    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}"
+    """A name for this process: its host (in a cluster its pod), and what no other process there has."""
+    return f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
 
 
 class Lease:

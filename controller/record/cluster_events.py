@@ -82,15 +82,17 @@ class ClusterEvents:
 
     def note(self, records: Sequence[CycleRecord], outcomes: Sequence[Outcome]) -> None:
         """What there is to say of these cycles. Cheap."""
+        by_fleet: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_fleet.setdefault(outcome.write.fleet, []).append(outcome)
         for record in records:
             key, decision = record.fleet.key, record.plan.decision
             before = self._conditions.get(key)
             if decision.conditions != before:
                 self._wait(key, decision.at, condition_notes(before, decision.conditions, decision.at))
                 self._conditions[key] = decision.conditions
-            own = [o for o in outcomes if o.write.fleet == key] if outcomes else []
-            if own:
-                self._wait(key, decision.at, outcome_notes(decision, own))
+            if key in by_fleet:
+                self._wait(key, decision.at, outcome_notes(decision, by_fleet[key]))
 
     def send(self) -> None:
         """Send what waits. Raises UnreachableError where the API server does not answer; what is left is kept."""

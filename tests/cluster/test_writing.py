@@ -11,7 +11,7 @@ import pytest
 
 from controller.act.cluster_scale import ClusterReplicaWriter
 from controller.clock import SystemClock
-from controller.cluster.client import PatchKind
+from controller.cluster.client import ConflictError, PatchKind
 from controller.cluster.names import CONFIG_MAPS, DEPLOYMENTS, EVENTS, FLEETS, PODS, STATEFUL_SETS
 from controller.errors import TransientError
 from controller.model.decision import OutcomeStatus, ScaleWrite
@@ -213,6 +213,20 @@ def test_a_status_keeps_up_with_its_owners_changes_and_leaves_the_spec_alone(
     assert found["status"]["lastDecision"]["action"] == "Up"
     assert found["spec"] == changed["spec"]
     assert found["metadata"]["generation"] == 2, "a status is no change of what is wanted"
+
+
+def test_a_status_that_was_compared_with_an_older_version_is_not_written(
+    plane: ControlPlane, namespace: str, fleet: Fleet, board: Callable[[CycleRecord], None]
+) -> None:
+    path = FLEETS.path(namespace, "llama-8b")
+    before = plane.client.get(path)["metadata"]["resourceVersion"]
+    board(a_cycle(fleet))
+    late = {"metadata": {"resourceVersion": before}, "status": {"phase": "Late"}}
+
+    with pytest.raises(ConflictError):
+        plane.client.patch(FLEETS.path(namespace, "llama-8b", "status"), late, PatchKind.MERGE)
+
+    assert plane.client.get(path)["status"]["phase"] == "Stable"
 
 
 def test_the_same_fact_counts_up_its_event(plane: ControlPlane, namespace: str, fleet: Fleet) -> None:
