@@ -27,8 +27,8 @@ _TEXTS: Mapping[str, Schema] = {
     # To the nanosecond, days first: so much the rules compare exactly. The model takes more digits and any order.
     _DURATION: {"minLength": 2, "maxLength": 32, "pattern": DURATION},
     _NAME: {"maxLength": 253, "pattern": _NAME},
-    _TIME: {"maxLength": 8, "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"},
-    _END: {"maxLength": 8, "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?|24:00)$"},
+    _TIME: {"maxLength": 32, "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"},
+    _END: {"maxLength": 32, "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?|24:00)$"},
 }
 """What the API server is told of a text, by the model's pattern."""
 _INSTANT: Schema = {

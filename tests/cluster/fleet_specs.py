@@ -24,69 +24,69 @@ def _fields(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict
 
 
 _REPLICAS = _fields({}, min=_BOUNDS, max=st.integers(1, 6))
-_SCHEDULES = st.lists(
-    _fields(
-        {"from": _TIMES, "to": _TIMES | st.just("24:00")},
-        variant=st.sampled_from(("v1", "v2", "v9")),
-        min=_BOUNDS,
-        max=_BOUNDS,
-    ),
-    max_size=2,
+_SCHEDULE = _fields(
+    {"from": _TIMES, "to": _TIMES | st.just("24:00")},
+    variant=st.sampled_from(("v1", "v2", "v9")),
+    min=_BOUNDS,
+    max=_BOUNDS,
 )
-_SCALING = _fields(
-    {},
-    maxCostPerHour=st.sampled_from((0.5, 2, 8, 20, 60)),
-    thresholds=_fields(
+_UNTIL = {"until": st.just("2026-12-24T18:00:00Z"), "reason": st.just("launch")}
+_SCALING = {
+    "maxCostPerHour": st.sampled_from((0.5, 2, 8, 20, 60)),
+    "thresholds": _fields(
         {}, gpuUp=st.sampled_from((0.2, 0.3, 0.9)), queueUp=st.integers(3, 6), queueDown=st.integers(3, 6)
     ),
-    override=_fields(
-        {"replicas": st.dictionaries(st.sampled_from(("v1", "v2", "v9")), _BOUNDS, min_size=1, max_size=2)},
+    "override": _fields(
+        {"replicas": st.dictionaries(st.sampled_from(("v1", "v2", "v9")), _BOUNDS, min_size=1, max_size=2), **_UNTIL}
     ),
-    coldStart=_DURATIONS,
-    startDeadline=_DURATIONS,
-    schedules=_SCHEDULES,
-)
-_ROUTE = {"name": "vllm", "route": "primary"}
+    "coldStart": _DURATIONS,
+    "startDeadline": _DURATIONS,
+    "schedules": st.lists(_SCHEDULE, min_size=1, max_size=2),
+}
+_ROUTE = {"virtualService": st.just({"name": "vllm", "route": "primary"})}
 _ROLLOUT = _fields(
-    {},
+    _ROUTE,
     mode=st.sampled_from(("canary", "blueGreen", "preview")),
     steps=_STEPS,
     capacity=st.sampled_from(("surge", "swap")),
     bake=_DURATIONS,
     maxStepTime=_DURATIONS,
 )
-_TRAFFIC = st.dictionaries(st.sampled_from((*_SUBSETS, "v9")), st.sampled_from((0, 50, 100)), min_size=1, max_size=2)
+_WEIGHTS = st.dictionaries(st.sampled_from((*_SUBSETS, "v9")), st.sampled_from((0, 50, 100)), min_size=1, max_size=2)
 _OBJECTIVE = _fields({"threshold": _LATENCIES}, bucketEdges=_EDGES)
+_PARTS = {
+    "rollout": _ROLLOUT,
+    "traffic": _fields({**_ROUTE, "weights": _WEIGHTS}),
+    "objectives": _fields({}, ttft=_OBJECTIVE, tpot=_OBJECTIVE),
+}
+_WILD = ("targets", "replicas", *_SCALING, *_PARTS)
+"""What may be odd; of a fleet only few parts are, or one contradiction would hide another."""
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
     """A spec that passes the structural schema."""
-    spec: dict[str, Any] = {"modelName": "llama", "host": "vllm", "variants": draw(_variants())}
-    scaling = draw(st.none() | _SCALING)
-    if scaling is not None:
-        spec["scaling"] = scaling
-        for index, schedule in enumerate(scaling.get("schedules", ())):
-            schedule["name"] = f"s{index}"
-        if "override" in scaling:
-            scaling["override"] |= {"until": "2026-12-24T18:00:00Z", "reason": "launch"}
-    for name, part in (("rollout", draw(st.none() | _ROLLOUT)), ("traffic", draw(st.none() | _TRAFFIC))):
-        if part is not None:
-            spec[name] = {"virtualService": _ROUTE} | (part if name == "rollout" else {"weights": part})
-    objectives = draw(_fields({}, ttft=_OBJECTIVE, tpot=_OBJECTIVE))
-    return spec | ({"objectives": objectives} if objectives else {})
+    wild = draw(st.lists(st.sampled_from(_WILD), min_size=1, max_size=3, unique=True))
+    spec: dict[str, Any] = {"modelName": "llama", "host": "vllm", "variants": draw(_variants(wild))}
+    scaling = {name: draw(values) for name, values in _SCALING.items() if name in wild}
+    for index, schedule in enumerate(scaling.get("schedules", ())):
+        schedule["name"] = f"s{index}"
+    parts = {name: draw(values) for name, values in _PARTS.items() if name in wild}
+    return spec | parts | ({"scaling": scaling} if scaling else {})
 
 
 @st.composite
-def _variants(draw: st.DrawFn) -> list[dict[str, Any]]:
+def _variants(draw: st.DrawFn, wild: list[str]) -> list[dict[str, Any]]:
+    targets = st.sampled_from(("vllm", "other")) if "targets" in wild else None
+    replicas = _REPLICAS if "replicas" in wild else st.just({"min": 1, "max": 4})
     return [
         {
             "name": name,
-            "scaleTargetRef": {"name": draw(st.sampled_from((f"vllm-{name}", "vllm")))},
+            "scaleTargetRef": {"name": draw(targets) if targets is not None else f"vllm-{name}"},
             "subset": draw(st.sampled_from(_SUBSETS)),
             "accelerator": "l40s",
             "costPerHour": draw(_COSTS),
-            "replicas": draw(_REPLICAS),
+            "replicas": draw(replicas),
         }
         for name in _NAMES[: draw(st.integers(1, 3))]
     ]

@@ -134,6 +134,58 @@ def _blamed(problem: Problem, said: str) -> bool:
     return any(f"{place}: Invalid value" in said for place in places)
 
 
+_NIGHT = {"name": "night", "from": "22:00", "to": "04:00"}
+_SINGLE = [
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT | {"to": "22:00:00", "min": 1}]}},
+        "spec.scaling.schedules[0].to: Invalid value: 22:00:00 equals from, so the window is empty; "
+        'write another time; the whole day is "00:00" to "24:00"',
+        id="an empty window",
+    ),
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT]}},
+        "spec.scaling.schedules[0]: Invalid value: changes nothing; give it min, max or both",
+        id="a schedule without bounds",
+    ),
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT | {"min": 5, "max": 3}]}},
+        "spec.scaling.schedules[0].min: Invalid value: 5 is above max, which is 3; lower min or raise max",
+        id="a schedule whose bounds exclude each other",
+    ),
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT | {"min": 50}]}},
+        "spec.scaling.schedules: Invalid value: schedule night: min 50 is above max of variant v1, which is 10; "
+        "lower min, or give the schedule a max as well",
+        id="a schedule above the variant's max",
+    ),
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT | {"min": 1, "variant": "v2"}]}},
+        'spec.scaling.schedules: Invalid value: schedule night: v2 is the name of no variant; write one of ["v1"]',
+        id="a schedule of nobody",
+    ),
+    pytest.param(
+        {"scaling": {"schedules": [_NIGHT | {"min": 5}], "maxCostPerHour": 8}},
+        "spec.scaling.schedules: Invalid value: schedule night: min 5 costs 10 per hour with the other variants, "
+        "above maxCostPerHour, 8; lower min or raise maxCostPerHour",
+        id="a schedule that the budget does not pay",
+    ),
+    pytest.param(
+        {"variants": [_variant(), _variant("v2", scaleTargetRef={"name": "vllm-v1", "kind": "Deployment"})]},
+        "spec.variants: Invalid value: vllm-v1 is scaled by more than one variant; "
+        "name an object of its own for each variant",
+        id="two variants of one object",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "words"), _SINGLE)
+def test_a_single_contradiction_is_refused_in_exactly_these_words(
+    plane: ControlPlane, namespace: str, spec: dict[str, Any], words: str
+) -> None:
+    said = _refusal(plane, namespace, _fleet(**spec))
+    assert said == f'the API server refused (422): Fleet.governor.dev "llama" is invalid: {words}'
+
+
 def test_the_largest_fleet_stays_within_the_server_s_budget_for_rules(plane: ControlPlane, namespace: str) -> None:
     variants = [_variant(f"v{index}", replicas={"min": 0, "max": 9}) for index in range(16)]
     names = [variant["name"] for variant in variants]

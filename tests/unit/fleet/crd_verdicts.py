@@ -57,7 +57,10 @@ VERDICTS: dict[str, Verdict] = {
         "be given up; allow several times the expected start"
     ),
     "duplicate_fleet": Verdict(By.NOBODY),
-    "duplicate_variants": _schema('spec.variants[2]: Duplicate value: {"name":"v1"}'),
+    "duplicate_variants": _schema(
+        'spec.variants[2]: Duplicate value: {"name":"v1"}',
+        "spec.variants: Invalid value: vllm-v1 is scaled by more than one variant; name an object of its own for each",
+    ),
     "duration_unreadable": _schema("spec.objectives.tpot.threshold", "spec.scaling.coldStart", "should match"),
     "duration_without_unit": _schema(
         "spec.objectives.ttft.threshold", "spec.scaling.coldStart", "must be of type string"
@@ -111,10 +114,19 @@ VERDICTS: dict[str, Verdict] = {
     ),
     "rollout_without_route": _schema("spec.rollout.virtualService: Required value", "spec.rollout.onInconclusive"),
     "scale_target_as_text": _schema("spec.variants[0].scaleTargetRef", "must be of type object"),
-    "schedule_against_variant": _schema('spec.scaling.schedules[3]: Duplicate value: {"name":"a"}'),
+    "schedule_against_variant": _schema(
+        'spec.scaling.schedules[3]: Duplicate value: {"name":"a"}',
+        "schedule a: min 25 is above max of variant v1, which is 20; lower min, or give the schedule a max as well",
+        "schedule b: max 1 is below min of variant v1, which is 2; raise max, or give the schedule a min as well",
+        'schedule c: v11 is the name of no variant; write one of ["v1", "v2"]',
+    ),
     "schedule_bounds": _schema("spec.scaling.schedules[2].days", '"Tuesday"'),
     "schedule_time_zone": Verdict(By.DAEMON),
-    "schedule_times": _schema("spec.scaling.schedules[1].from", "spec.scaling.schedules[3].to"),
+    "schedule_times": _schema(
+        "spec.scaling.schedules[1].from",
+        "spec.scaling.schedules[3].to",
+        "spec.scaling.schedules[2].to: Invalid value: 08:00 equals from, so the window is empty; write another time",
+    ),
     "schedule_too_dear": _rule(
         "spec.scaling.schedules: Invalid value: schedule peak: min 10 costs 40 per hour with the other variants, above "
         "maxCostPerHour, 25; lower min or raise maxCostPerHour"
