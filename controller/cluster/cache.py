@@ -18,6 +18,7 @@ from controller.cluster.client import (
     PAGE,
     ApiError,
     ClusterClient,
+    ExpiredError,
     ForbiddenError,
     Json,
     NotFoundError,
@@ -258,8 +259,8 @@ class ListWatch(Generic[V]):
         self._denied = isinstance(error, ForbiddenError)
         if self._denied or self._absent:
             self._settled.set()
-        # A watch that breaks once is everyday life; what goes on failing is told once.
-        if failures > 1 and self._error != self._told:
+        # A watch that breaks once or has to begin anew is everyday life; what goes on failing is told once.
+        if failures > 1 and self._error != self._told and not isinstance(error, ExpiredError):
             self._told = self._error
             _log.warning("cluster not read", resource=self.name, error=str(error))
 

@@ -38,7 +38,7 @@ class ClusterCaches:
         pace: Pace | None = None,
         clock: Clock | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
 
         def kept(resource: Resource, keep: Keep[V], namespace: str = namespace, selector: str = "") -> ListWatch[V]:
             return ListWatch(client, resource, keep, namespace=namespace, selector=selector, pace=pace, clock=clock)
@@ -61,6 +61,11 @@ class ClusterCaches:
         """End all watches."""
         for cache in self.every():
             cache.close()
+
+    def wait_settled(self, timeout_s: float) -> bool:
+        """Wait until every kind was listed, or is known to be absent or denied. False where that took longer."""
+        ends_at = self._clock.monotonic() + timeout_s
+        return all(cache.wait_settled(max(0.0, ends_at - self._clock.monotonic())) for cache in self.every())
 
     def __enter__(self) -> Self:
         return self.start()
