@@ -100,9 +100,10 @@ class ClusterMemory:
 
     @property
     def error(self) -> str:
-        """Why memories are not saved; empty when all are that had to be."""
+        """Why memories are not saved, for one fleet of those that are not; empty when all are that had to be."""
         with self._lock:
-            return "; ".join(f"{fleet}: {why}" for fleet, why in sorted(self._failed.items()))
+            fleet, why = min(self._failed.items(), default=("", ""))
+            return f"{fleet}{_others(len(self._failed))}: {why}" if fleet else ""
 
     def load(self) -> Mapping[str, FleetMemory]:
         """All memories in the cluster. To be called anew by whoever has just become the leader.
@@ -146,8 +147,7 @@ class ClusterMemory:
         unsaved = self._waited_for(urgent)
         if unsaved:
             fleet, why = next(iter(unsaved.items()))
-            more = f" (and {len(unsaved) - 1} others)" if len(unsaved) > 1 else ""
-            raise TransientError(f"the memory of {fleet}{more} was not saved in the cluster: {why}")
+            raise TransientError(f"the memory of {fleet}{_others(len(unsaved))} was not saved in the cluster: {why}")
 
     def close(self) -> None:
         """Write what was learned since the last write, within the budget, and end. Before the lease is given back."""
@@ -274,6 +274,10 @@ class ClusterMemory:
         # It is there already where an earlier try put it aside.
         with suppress(ConflictError):
             self._client.create(CONFIG_MAPS.path(self._namespace), aside_of(damaged), fieldManager=FIELD_MANAGER)
+
+
+def _others(all_of_them: int) -> str:
+    return f" (and {all_of_them - 1} others)" if all_of_them > 1 else ""
 
 
 def _orders(memory: FleetMemory) -> tuple[ScaleWrite | WeightWrite, ...]:

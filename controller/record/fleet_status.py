@@ -20,6 +20,8 @@ from controller.record.figures import Figures, VariantFigures, figures
 
 _STABLE = "Stable"
 _LONGEST = 32_768
+_NEEDS_A_HUMAN = (Reason.FOREIGN_WRITER.value, Reason.CONTESTED.value)
+"""Nothing moves before somebody takes the other writer away."""
 Standing = tuple[object, ...]
 
 
@@ -127,11 +129,14 @@ def _derived(record: CycleRecord, f: Figures, own: dict[str, Condition]) -> Iter
     else:
         text = "objectives are kept as far as anything was measured"
         yield Condition("Degraded", ConditionStatus.FALSE, "AsPromised", text, at)
-    scaling, ready = own.get("Scaling"), own.get("Ready")
-    if scaling is not None and scaling.reason == Reason.FOREIGN_WRITER.value:
-        yield Condition("Stalled", ConditionStatus.TRUE, scaling.reason, scaling.message, at)
-    elif ready is not None and ready.status is ConditionStatus.FALSE and ready.reason != Reason.UNREADABLE.value:
-        yield Condition("Reconciling", ConditionStatus.TRUE, ready.reason, ready.message, at)
+    false = [own[kind] for kind in ("Scaling", "Ready", "TrafficInSync") if kind in own]
+    false = [c for c in false if c.status is ConditionStatus.FALSE]
+    stalled = next((c for c in false if c.reason in _NEEDS_A_HUMAN), None)
+    moving = next((c for c in false if c.type != "Scaling" and c.reason != Reason.UNREADABLE.value), None)
+    if stalled is not None:
+        yield Condition("Stalled", ConditionStatus.TRUE, stalled.reason, stalled.message, at)
+    elif moving is not None:
+        yield Condition("Reconciling", ConditionStatus.TRUE, moving.reason, moving.message, at)
 
 
 def _troubles(record: CycleRecord, f: Figures, own: dict[str, Condition]) -> Iterator[tuple[str, str]]:

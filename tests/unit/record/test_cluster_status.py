@@ -126,6 +126,8 @@ def test_a_fleet_whose_objectives_are_missed_is_degraded_since_then() -> None:
         (a_fact("Ready", "False", "Unreadable"), None, ""),
         (a_fact("Scaling", "False", "ForeignWriter"), "Stalled", "ForeignWriter"),
         (a_fact("Scaling", "False", "Paused"), None, ""),
+        (a_fact("TrafficInSync", "False", "WaitingForCapacity"), "Reconciling", "WaitingForCapacity"),
+        (a_fact("TrafficInSync", "False", "Contested"), "Stalled", "Contested"),
         (a_fact("MetricsAvailable", "False", "Blind"), "Degraded", "Blind"),
         (a_fact("CapacityAvailable", "False", "StartDeadlineExceeded"), "Degraded", "StartDeadlineExceeded"),
     ],
@@ -133,7 +135,7 @@ def test_a_fleet_whose_objectives_are_missed_is_degraded_since_then() -> None:
 def test_what_kstatus_reads_follows_from_the_conditions(fact: Condition, kind: str | None, reason: str) -> None:
     status = status_of(with_conditions(fact))
 
-    true = {c.type: c.reason for c in status.conditions if c.status == "True" and c.type != "Ready"}
+    true = {c.type: c.reason for c in status.conditions if c.status == "True" and c.type != fact.type}
 
     assert true == ({kind: reason} if kind else {})
 
