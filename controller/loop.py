@@ -103,6 +103,11 @@ class Loop:
         with self._lock:
             self._cycle(self._adapters.fleets.fleets())
 
+    def stand_by(self) -> None:
+        """Another instance leads, and changes what is remembered: the next cycle loads it anew."""
+        with self._lock:
+            self._memories, self._loaded = {}, False
+
     def watch(self) -> bool:
         """One light query; a cycle at once for fleets whose load jumps. Returns whether there was one."""
         fleets = self._adapters.fleets.fleets()

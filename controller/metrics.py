@@ -27,6 +27,7 @@ _VARIANT = ("fleet", "variant")
 
 BUILD_INFO = Metric("governor_build_info", "gauge", "Always 1; the version is the label.", ("version",))
 DRY_RUN = Metric("governor_dry_run", "gauge", "1 when decisions are recorded but nothing is written.")
+LEADING = Metric("governor_leading", "gauge", "1 for the instance that decides and writes, 0 for those that stand by.")
 TICKS = Metric("governor_ticks_total", "counter", "Cycles ended, full and woken ones.")
 LAST_TICK = Metric("governor_last_tick_timestamp_seconds", "gauge", "When the last cycle ended, UTC.")
 TICK_DURATION = Metric(

@@ -155,6 +155,9 @@ class Settings(BaseModel):
     Prometheus's own look-back: nothing older is ever returned."""
     labels: MetricLabels = MetricLabels()
     """How this Prometheus names what is selected by."""
+    proxy_cluster: str = "{namespace}/{fleet}/{subset}"
+    """What the proxy calls the cluster of a subset, with {namespace}, {fleet}, {host} and {subset}: its counter of
+    requests that found no healthy replica wakes a fleet at zero. Default: the local stack's."""
     state_dir: Path = Path(".governor")
     """Folder of memory and journal; made when missing. Relative to where the daemon was started."""
     journal_max_bytes: int = Field(default=2**30, ge=2**20, le=2**40)

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
-from controller.act.gate import Gate, SavedIntents, SeenTargets, SeenWeights, WeightGate
-from controller.act.local import LocalReplicaWriter, LocalWeightWriter
+from controller.act.gate import Gate, SavedIntents, SeenTargets, SeenWeights, WeightGate, leading
+from controller.cli.place import Place
 from controller.cli.version import program_version
-from controller.clock import SystemClock
-from controller.errors import UsageError
+from controller.clock import Clock, SystemClock
 from controller.loop import Adapters, Loop
-from controller.model.fleet import Fleet, Variant
 from controller.observe.access import authorised
-from controller.observe.fleet_file import FleetFile, load_fleets
-from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from controller.observe.prometheus import MAX_ANSWER_BYTES, PrometheusSignals
 from controller.observe.queries import Scope
-from controller.observe.scrape import ScrapeSignals, check_reach
-from controller.ports import ReplicaWriter, WeightWriter
+from controller.observe.scrape import ScrapeSignals
+from controller.ports import Board, Journal, ReplicaWriter, SignalSource, WeightWriter
 from controller.record.board import StatusBoard
+from controller.record.cluster_board import Boards
 from controller.record.encoded import MemoryEncoder
 from controller.record.facts import DaemonFacts
 from controller.record.journal import JournalFolder
-from controller.record.memory import MemoryFile
 from controller.settings import Settings
-from engine.profile import Profile
-from engine.profile_files import find_profile, load_profile
 
-MEMORY_NAME = "memory.json"
 JOURNAL_NAME = "journal"
 
 
@@ -53,86 +44,89 @@ def spare_collector() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A loop with its adapters, and what the process says of itself."""
+    """A loop in its place, and what the process says of itself."""
 
     loop: Loop
     adapters: Adapters
     settings: Settings
     board: StatusBoard
     facts: Callable[[], DaemonFacts]
+    leading: Callable[[], bool]
+    start: Callable[[], None]
     close: Callable[[], None]
 
+    def tick(self) -> None:
+        """One full cycle; while another instance leads, none."""
+        if self.leading():
+            self.loop.tick()
+        else:
+            self.loop.stand_by()
 
-def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -> Daemon:
+    def watch(self) -> None:
+        """One light query; while another instance leads, none."""
+        if self.leading():
+            self.loop.watch()
+
+
+def compose(
+    settings: Settings, place_of: Callable[[MemoryEncoder], Place], proxy_admin_url: str | None = None
+) -> Daemon:
     """Build the daemon. Raises UsageError for what the user gave, TransientError where the state folder refuses."""
-    fleets = load_fleets(fleet_path)
-    profiles = Profiles(fleet_path)
-    for fleet in fleets:
-        profiles(fleet)
-    if settings.supervisor_url is None:
-        raise UsageError(
-            "the daemon is not told where replicas live: give --supervisor URL of a local stack, or start the whole "
-            "system with `governor local` (a Kubernetes cluster is not supported yet)"
-        )
-    if settings.prometheus_url is None:
-        check_reach(fleets)
     clock = SystemClock(settings.clock_offset_s)
     encoder = MemoryEncoder()
-    file = MemoryFile(settings.state_dir / MEMORY_NAME, encoder)
-    store = SavedIntents(file)
+    place = place_of(encoder)
     journal = JournalFolder(
         settings.state_dir / JOURNAL_NAME, program_version(), encoder, total_bytes=settings.journal_max_bytes
     )
     board = StatusBoard(clock)
-    reader = SeenTargets(LocalReplicaReader(settings.supervisor_url))
-    routes = SeenWeights(LocalWeightReader(settings.supervisor_url))
     signals = _signals(settings, clock, proxy_admin_url)
-    adapters = Adapters(
-        fleets=FleetFile(fleet_path),
-        signals=signals,
-        reader=reader,
-        writer=_writer(settings, reader, store),
-        store=store,
-        journal=journal,
-        board=board,
-        profiles=profiles,
-        clock=clock,
-        weights=routes,
-        weight_writer=_weight_writer(settings, routes, store),
-    )
+    adapters = _adapters(settings, place, signals, journal, Boards(board, *place.boards), clock)
     loop = Loop(adapters, settings)
 
     def facts() -> DaemonFacts:
         return DaemonFacts(
             version=program_version(),
             dry_run=settings.dry_run,
+            leading=place.leading(),
             interval_s=settings.tick_interval_s,
             queries=signals.asked if isinstance(signals, PrometheusSignals) else 0,
             query_failures=signals.refused if isinstance(signals, PrometheusSignals) else 0,
             unjournaled_records=loop.unjournaled,
             lost_records=loop.lost_records,
             journal_error=journal.error,
-            memory_error=file.error,
+            memory_error=place.memory_error(),
         )
 
     def close() -> None:
         signals.close()
+        place.close()
         journal.close()
 
-    return Daemon(loop, adapters, settings, board, facts, close)
+    return Daemon(loop, adapters, settings, board, facts, place.leading, place.start, close)
 
 
-def _writer(settings: Settings, reader: SeenTargets, store: SavedIntents) -> ReplicaWriter:
-    """The gate before the writer; a dry run has a writer that cannot write."""
-    if settings.dry_run or settings.supervisor_url is None:
-        return DryRunReplicaWriter()
-    return Gate(LocalReplicaWriter(settings.supervisor_url), [reader.opposed, store.unsaved])
-
-
-def _weight_writer(settings: Settings, routes: SeenWeights, store: SavedIntents) -> WeightWriter:
-    if settings.dry_run or settings.supervisor_url is None:
-        return DryRunWeightWriter()
-    return WeightGate(LocalWeightWriter(settings.supervisor_url), [routes.opposed, store.unsaved])
+def _adapters(
+    settings: Settings, place: Place, signals: SignalSource, journal: Journal, board: Board, clock: Clock
+) -> Adapters:
+    """The place's adapters behind the gate; a dry run has writers that cannot write."""
+    store = SavedIntents(place.store)
+    reader, routes = SeenTargets(place.reader), SeenWeights(place.weights)
+    lead = leading(place.leading)
+    writer: ReplicaWriter = Gate(place.writer, [lead, reader.opposed, store.unsaved])
+    weight_writer: WeightWriter = WeightGate(place.weight_writer, [lead, routes.opposed, store.unsaved])
+    return Adapters(
+        fleets=place.fleets,
+        signals=signals,
+        reader=reader,
+        writer=DryRunReplicaWriter() if settings.dry_run else writer,
+        store=store,
+        journal=journal,
+        board=board,
+        profiles=place.profiles,
+        clock=clock,
+        weights=routes,
+        weight_writer=DryRunWeightWriter() if settings.dry_run else weight_writer,
+    )
 
 
 def _signals(settings: Settings, clock: SystemClock, proxy_admin_url: str | None) -> PrometheusSignals | ScrapeSignals:
@@ -152,32 +146,6 @@ def _signals(settings: Settings, clock: SystemClock, proxy_admin_url: str | None
         timeout_s=settings.query_timeout_s,
         concurrency=settings.query_concurrency,
         now=clock.now,
+        proxy_cluster=settings.proxy_cluster,
         session=authorised(settings.prometheus_access, MAX_ANSWER_BYTES),
     )
-
-
-class Profiles:
-    """Capacity profiles of a fleet's variants: named in the fleet, else found by model and accelerator.
-
-    A profile file is named relative to the fleet's file. Read once each.
-    """
-
-    def __init__(self, fleet_path: Path) -> None:
-        self._folder = fleet_path if fleet_path.is_dir() else fleet_path.parent
-        self._load = lru_cache(maxsize=256)(self._read)
-
-    def __call__(self, fleet: Fleet) -> Mapping[str, Profile]:
-        """Profile by variant name. Raises UsageError naming the variant and the remedy."""
-        return {v.name: self._of(fleet, v) for v in fleet.spec.variants}
-
-    def _of(self, fleet: Fleet, variant: Variant) -> Profile:
-        try:
-            return self._load(variant.profile, fleet.spec.model_name, variant.accelerator)
-        except UsageError as error:
-            raise UsageError(f"fleet {fleet.key}, variant {variant.name}: {error}") from error
-
-    def _read(self, name: str | None, model: str, accelerator: str) -> Profile:
-        if name is None:
-            return find_profile(model, accelerator)
-        path = self._folder / name
-        return load_profile(path if path.is_file() else name)

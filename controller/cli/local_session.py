@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from controller.cli.compose import Profiles
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine, Policy
 from controller.cli.local_report import report_of
@@ -29,6 +28,7 @@ from controller.cli.local_run import (
     write_fleet,
 )
 from controller.cli.local_view import live_table, summary
+from controller.cli.profiles import Profiles
 from controller.errors import GovernorError, PermanentError, UsageError
 from controller.record.api import client_figures
 from controller.settings import Settings

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
-import structlog
-import typer
-from apscheduler.schedulers.background import BackgroundScheduler
 from pydantic import ValidationError
 
 from controller.cli import logs
-from controller.cli.compose import Daemon, compose, spare_collector
+from controller.cli import run_options as option
+from controller.cli.compose import compose, spare_collector
+from controller.cli.place import Place
+from controller.cli.place_local import local_place
+from controller.cli.serve import serve
+from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.model.describe import problems_of
 from controller.model.problems import Problem
-from controller.record.server import StatusServer
+from controller.record.encoded import MemoryEncoder
 from controller.settings import Settings
 
-_log = structlog.get_logger("governor")
-
+ISTIO_CLUSTER = "outbound|80|{subset}|{host}.{namespace}.svc.cluster.local"
+"""What Istio's Envoy calls the cluster of a subset whose service listens on port 80."""
 _OPTIONS = {
+    "prometheus_access.bearer_token_file": "--prometheus-token-file",
+    "prometheus_access.headers": "--prometheus-header",
+    "prometheus_access.tenant": "--prometheus-tenant",
+    "prometheus_access": "the access to Prometheus",
+    "bearer_token_file": "--prometheus-token-file",
+    "password_file": "--prometheus-password-file",
+    "username": "--prometheus-user",
+    "ca_file": "--prometheus-ca-file",
     "prometheus_url": "--prometheus",
     "supervisor_url": "--supervisor",
     "state_dir": "--state-dir",
@@ -32,61 +41,63 @@ _OPTIONS = {
     "tick_interval_s": "--interval",
     "scrape_interval_s": "--scrape-interval",
     "clock_offset_s": "--clock-offset",
+    "proxy_cluster": "--proxy-cluster",
 }
-"""Names of the settings that have an option."""
-
-FleetOption = Annotated[
-    Path, typer.Option("--fleet", help="Fleet file (YAML), or a folder of them.", envvar="GOVERNOR_FLEET")
-]
-PrometheusOption = Annotated[
-    str | None,
-    typer.Option("--prometheus", help="Prometheus' address; without it replicas are scraped.", metavar="URL"),
-]
-SupervisorOption = Annotated[
-    str | None, typer.Option("--supervisor", help="Supervisor of a local stack that owns the replicas.", metavar="URL")
-]
-ProxyOption = Annotated[
-    str | None,
-    typer.Option("--proxy-admin", help="Envoy's admin address, read when scraping directly.", metavar="URL"),
-]
-StateOption = Annotated[Path, typer.Option("--state-dir", help="Folder of memory and journal.")]
-HostOption = Annotated[str, typer.Option("--host", help="Where API, metrics and page listen.")]
-PortOption = Annotated[int, typer.Option("--port", help="Its port; 0: a free one.", min=0, max=65535)]
-IntervalOption = Annotated[float, typer.Option("--interval", help="Seconds between full cycles.")]
-ScrapeOption = Annotated[float, typer.Option("--scrape-interval", help="Seconds between scrapes of vLLM.")]
-OffsetOption = Annotated[float, typer.Option("--clock-offset", help="Seconds added to the clock.", hidden=True)]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Decide and record, write nothing.")]
-ClientOption = Annotated[
-    Path | None, typer.Option("--client-stats", help="JSON lines of a load generator, shown on the page.", hidden=True)
-]
-FormatOption = Annotated[logs.LogFormat, typer.Option("--log-format", help="auto, text or json.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log every cycle, holds included.")]
+"""Names of the settings that have an option, longer ones first where one is part of the other."""
 
 
 def run(
-    fleet: FleetOption,
-    prometheus: PrometheusOption = None,
-    supervisor: SupervisorOption = None,
-    proxy_admin: ProxyOption = None,
-    state_dir: StateOption = Path(".governor"),
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 9470,
-    interval: IntervalOption = 5.0,
-    scrape_interval: ScrapeOption = 15.0,
-    clock_offset: OffsetOption = 0.0,
-    dry_run: DryRunOption = False,
-    client_stats: ClientOption = None,
-    log_format: FormatOption = "auto",
-    verbose: VerboseOption = False,
+    fleet: option.FleetOption = None,
+    supervisor: option.SupervisorOption = None,
+    proxy_admin: option.ProxyOption = None,
+    kubeconfig: option.KubeconfigOption = None,
+    context: option.ContextOption = None,
+    namespace: option.NamespaceOption = "",
+    own_namespace: option.OwnNamespaceOption = "",
+    lease: option.LeaseOption = "vllm-governor",
+    profiles: option.ProfilesOption = None,
+    prometheus: option.PrometheusOption = None,
+    prometheus_token_file: option.TokenOption = None,
+    prometheus_user: option.UserOption = None,
+    prometheus_password_file: option.PasswordOption = None,
+    prometheus_ca_file: option.AuthorityOption = None,
+    prometheus_tenant: option.TenantOption = None,
+    prometheus_header: option.HeaderOption = None,
+    proxy_cluster: option.ProxyClusterOption = None,
+    state_dir: option.StateOption = Path(".governor"),
+    host: option.HostOption = "127.0.0.1",
+    port: option.PortOption = 9470,
+    interval: option.IntervalOption = 5.0,
+    scrape_interval: option.ScrapeOption = 15.0,
+    clock_offset: option.OffsetOption = 0.0,
+    dry_run: option.DryRunOption = False,
+    client_stats: option.ClientOption = None,
+    log_format: option.FormatOption = "auto",
+    verbose: option.VerboseOption = False,
 ) -> None:
     """Run the daemon: observe, decide, write, explain; until SIGTERM or Ctrl-C.
 
-    Example: governor run --fleet fleet.yaml --prometheus http://127.0.0.1:9090 --supervisor http://127.0.0.1:7070
+    In a cluster, on its Fleet resources; with --fleet and --supervisor on a local stack. Of several instances one
+    leads, the others stand by.
+
+    Examples:
+      governor run --prometheus http://prometheus.monitoring:9090
+      governor run --kubeconfig ~/.kube/config --namespace llm-inference --prometheus http://127.0.0.1:9090 --dry-run
+      governor run --fleet fleet.yaml --supervisor http://127.0.0.1:7070
     """
     logs.configure(log_format, verbose=verbose)
     settings = checked_settings(
         prometheus_url=prometheus,
+        prometheus_access={
+            "bearer_token_file": prometheus_token_file,
+            "username": prometheus_user,
+            "password_file": prometheus_password_file,
+            "ca_file": prometheus_ca_file,
+            "tenant": prometheus_tenant,
+            "headers": _headers(prometheus_header or ()),
+        },
         supervisor_url=supervisor,
+        proxy_cluster=proxy_cluster or (Settings().proxy_cluster if supervisor else ISTIO_CLUSTER),
         state_dir=state_dir,
         listen_host=host,
         listen_port=port,
@@ -95,10 +106,47 @@ def run(
         clock_offset_s=clock_offset,
         dry_run=dry_run,
     )
-    daemon = compose(settings, fleet, proxy_admin)
-    daemon.adapters.fleets.fleets()
+    place = (
+        _local(settings, fleet)
+        if fleet is not None or supervisor is not None
+        else _cluster(settings, kubeconfig, context, namespace, own_namespace, lease, profiles)
+    )
+    daemon = compose(settings, place, proxy_admin)
     spare_collector()
     serve(daemon, client_stats)
+
+
+def _local(settings: Settings, fleet: Path | None) -> Callable[[MemoryEncoder], Place]:
+    if fleet is None:
+        raise UsageError("--supervisor is of a local stack, whose fleets are in a file: give --fleet FILE as well")
+    return partial(local_place, fleet, settings)
+
+
+def _cluster(
+    settings: Settings,
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str,
+    own_namespace: str,
+    lease: str,
+    profiles: Path | None,
+) -> Callable[[MemoryEncoder], Place]:
+    from controller.cli.place_cluster import ClusterOptions, cluster_place  # noqa: PLC0415 - the client takes a second
+
+    if settings.prometheus_url is None:
+        raise UsageError("in a cluster the daemon reads Prometheus: give --prometheus URL")
+    if profiles is not None and not profiles.is_dir():
+        raise UsageError(f"--profiles {profiles} is no folder")
+    options = ClusterOptions(kubeconfig, context, namespace, own_namespace, lease)
+    return partial(cluster_place, options, SystemClock(settings.clock_offset_s), profiles)
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition(":") for text in given]
+    bad = next((text for text, (_, colon, _) in zip(given, pairs, strict=True) if not colon), None)
+    if bad is not None:
+        raise UsageError(f'--prometheus-header {bad!r} is no header: write it as "Name: text"')
+    return {name.strip(): text.strip() for name, _, text in pairs}
 
 
 def checked_settings(**values: Any) -> Settings:
@@ -112,43 +160,6 @@ def checked_settings(**values: Any) -> Settings:
 def _in_options(problem: Problem) -> str:
     """A problem of a setting as one of its option; contradictions name settings of their own."""
     text = str(problem)
-    for setting, option in _OPTIONS.items():
-        text = text.replace(setting, option)
+    for setting, option_name in _OPTIONS.items():
+        text = text.replace(setting, option_name)
     return text
-
-
-def serve(daemon: Daemon, client_stats: Path | None) -> None:
-    """Run cycles on schedule, and the server, until a signal. Raises UsageError for a port in use."""
-    settings = daemon.settings
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        _log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    server = StatusServer(
-        daemon.board, daemon.facts, host=settings.listen_host, port=settings.listen_port, client_stats=client_stats
-    )
-    server.start()
-    _log.info("listening", url=server.url, fleets=[f.key for f in daemon.adapters.fleets.fleets()])
-    scheduler = _scheduler(daemon)
-    scheduler.start()
-    try:
-        stop.wait()
-    finally:
-        scheduler.shutdown(wait=True)
-        server.stop()
-        daemon.close()
-
-
-def _scheduler(daemon: Daemon) -> BackgroundScheduler:
-    """Full cycles and light looks, each never twice at once; a late one runs once, not for every time missed."""
-    settings = daemon.settings
-    defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-    scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
-    scheduler.add_job(daemon.loop.tick, id="first")
-    scheduler.add_job(daemon.loop.tick, "interval", seconds=settings.tick_interval_s, id="tick")
-    scheduler.add_job(daemon.loop.watch, "interval", seconds=settings.wake_interval_s, id="watch")
-    return scheduler

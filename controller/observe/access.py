@@ -59,7 +59,8 @@ class BasicFile(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """The request with its header. Raises requests.ConnectionError where the file has no password."""
-        return HTTPBasicAuth(self._username.encode(), self._secret.read().encode())(request)
+        HTTPBasicAuth(self._username.encode(), self._secret.read().encode())(request)
+        return request
 
 
 def authorised(access: PrometheusAccess, max_bytes: int) -> BoundedSession:

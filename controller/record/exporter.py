@@ -91,6 +91,7 @@ def _daemon(facts: DaemonFacts, board: StatusBoard) -> Iterator[Family]:
     last = board.last_tick()
     yield _gauge(m.BUILD_INFO, [((facts.version,), 1.0)])
     yield _gauge(m.DRY_RUN, [((), float(facts.dry_run))])
+    yield _gauge(m.LEADING, [((), float(facts.leading))])
     yield _gauge(m.LAST_TICK, [((), last.at if last is not None else None)])
     yield _counter(m.QUERIES, [((), facts.queries)])
     yield _counter(m.QUERY_FAILURES, [((), facts.query_failures)])

@@ -11,6 +11,8 @@ class DaemonFacts:
 
     version: str
     dry_run: bool = False
+    leading: bool = True
+    """False: another instance decides and writes, this one stands by."""
     interval_s: float = 5.0
     queries: int = 0
     query_failures: int = 0

@@ -93,7 +93,10 @@ class Router:
         return _missing("/".join(("", "api", "v1", "fleets", key, *parts)))
 
     def _not_alive(self) -> str:
-        last, patience_s = self._board.last_tick(), max(30.0, _SILENT_TICKS * self._facts().interval_s)
+        facts = self._facts()
+        last, patience_s = self._board.last_tick(), max(30.0, _SILENT_TICKS * facts.interval_s)
+        if not facts.leading:
+            return ""
         if last is None:
             waited = self._board.age_s()
             return f"no cycle ended within {waited:.0f} s of the start" if waited > _GRACE_S else ""
@@ -101,6 +104,8 @@ class Router:
 
     def _not_ready(self) -> str:
         facts = self._facts()
+        if not facts.leading:
+            return ""
         if self._board.last_tick() is None:
             return "the first cycle has not ended yet"
         return facts.journal_error or facts.memory_error or self._not_alive()

@@ -18,11 +18,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from controller.cli import logs
 from controller.cli.compose import Daemon, compose, spare_collector
+from controller.cli.place_local import local_place
 from controller.loop import Loop
 from controller.model.decision import Action
 from controller.settings import Settings
@@ -127,7 +129,7 @@ def main() -> None:
         query_timeout_s=60,
         tick_interval_s=61,
     )
-    daemon = compose(settings, Path(options.fleet), None)
+    daemon = compose(settings, partial(local_place, Path(options.fleet), settings))
     daemon.adapters.fleets.fleets()
     spare_collector()
     measured = Measured(daemon, options.profile)

@@ -15,11 +15,13 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from controller.cli import logs
 from controller.cli.compose import compose
-from controller.cli.run import serve
+from controller.cli.place_local import local_place
+from controller.cli.serve import serve
 from controller.loop import Loop
 from controller.model.decision import Outcome, ScaleWrite
 from controller.model.memory import FleetMemory
@@ -132,7 +134,7 @@ def main() -> None:
         rate_window_s=2.0,
         stale_after_s=2.0,
     )
-    daemon = compose(settings, options.fleet, None)
+    daemon = compose(settings, partial(local_place, options.fleet, settings))
     effects, parts = Effects(options.effects, options.kill), daemon.adapters
     adapters = replace(
         parts,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from controller.cli.compose import Profiles
+from controller.cli.profiles import Profiles
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine
 from controller.cli.local_run import LocalRun, asked_for, load_command, truths

@@ -1,0 +1,53 @@
+"""What the daemon needs of the place where its fleets run: a local stack, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.act.gate import Precondition
+from controller.model.fleet import Fleet
+from controller.ports import (
+    Board,
+    FleetSource,
+    MemoryStore,
+    ReplicaReader,
+    ReplicaWriter,
+    WeightReader,
+    WeightWriter,
+)
+from engine.profile import Profile
+
+
+def _nothing() -> None:
+    """Nothing to begin, or to end."""
+
+
+def _alone() -> bool:
+    """No other instance is there."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Adapters of one place. Writers are ungated; the gate is built around them."""
+
+    fleets: FleetSource
+    profiles: Callable[[Fleet], Mapping[str, Profile]]
+    reader: ReplicaReader
+    writer: ReplicaWriter
+    weights: WeightReader
+    weight_writer: WeightWriter
+    store: MemoryStore
+    memory_error: Callable[[], str]
+    """Why memories are not saved; empty when they are."""
+    boards: Sequence[Board] = ()
+    """Who else shows each cycle."""
+    preconditions: Sequence[Precondition] = ()
+    """What else must hold at the moment of a write of replicas."""
+    leading: Callable[[], bool] = _alone
+    """Whether this instance may write, at this moment."""
+    start: Callable[[], None] = _nothing
+    """Begin to watch. Raises UsageError or TransientError where that is hopeless."""
+    close: Callable[[], None] = _nothing
+    """End what was begun; give leadership back last."""
