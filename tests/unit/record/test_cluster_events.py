@@ -17,8 +17,8 @@ from controller.record.cluster_board import Boards, ClusterBoard
 from controller.record.cluster_events import BURST, ClusterEvents
 from controller.record.cluster_status import ClusterStatus
 from tests.contract.cluster.object_server import ObjectServer
+from tests.unit.record.cluster_stores import SteppedClock
 from tests.unit.record.cycles import T0, a_condition, a_cycle, a_decision, a_fleet, an_outcome
-from tests.unit.record.test_cluster_memory import SteppedClock
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/llm/events"
 FLEET = "/apis/governor.dev/v1alpha1/namespaces/llm/fleets/llama-8b"

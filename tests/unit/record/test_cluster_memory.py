@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 
 from controller.errors import TransientError
-from controller.model.decision import ScaleWrite, WeightWrite
-from controller.model.memory import DemandPoint, FleetMemory, TrafficMemory, VariantMemory
+from controller.model.decision import WeightWrite
+from controller.model.memory import DemandPoint, TrafficMemory
 from controller.model.weights import RouteRef
 from controller.record.cluster_memory import ClusterMemory
-from controller.record.memory_object import MAX_BYTES, name_of, packed
+from controller.record.memory_object import MAX_BYTES
 from tests.contract.cluster.object_server import ObjectServer
-
-NAMESPACE = "governor"
-MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
-KEY = "llm/llama-8b"
-PATH = f"{MAPS}/{name_of(KEY)}"
-ORDER = ScaleWrite(KEY, "v1", 1, 3, "7")
-
-
-class SteppedClock:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return 1_800_000_000.0 + self.at
-
-    def monotonic(self) -> float:
-        return self.at
+from tests.unit.record.cluster_stores import KEY, MAPS, ORDER, PATH, SteppedClock, a_memory, settled, stores
 
 
 @pytest.fixture
@@ -50,29 +31,8 @@ def clock() -> SteppedClock:
 
 @pytest.fixture
 def new_store(server: ObjectServer, clock: SteppedClock) -> Iterator[Callable[..., ClusterMemory]]:
-    stores = []
-
-    def made(**more: Any) -> ClusterMemory:
-        stores.append(ClusterMemory(server.client(timeout_s=more.pop("timeout_s", 5.0)), NAMESPACE, clock, **more))
-        return stores[-1]
-
-    yield made
-    for store in stores:
-        store.close()
-
-
-def a_memory(key: str = KEY, arrival_rps: float = 1.0, *intent: ScaleWrite) -> FleetMemory:
-    learned = VariantMemory("v1", tpot_spread=0.1 + 0.2, cold_starts_s=(14.2, 15.1))
-    return replace(
-        FleetMemory.empty(key), variants=(learned,), demand=(DemandPoint(5.0, arrival_rps, 2, 3, 4),), intent=intent
-    )
-
-
-def settled(store: ClusterMemory) -> None:
-    """Wait for the writes that a save began."""
-    for kept in store._kept.values():
-        if kept.write is not None:
-            kept.write.exception(10)
+    with stores(server, clock) as new:
+        yield new
 
 
 def writes(server: ObjectServer) -> int:
@@ -328,62 +288,6 @@ def test_a_config_map_that_somebody_deleted_is_made_anew(
     store.save({KEY: a_memory(KEY, 2.0, ORDER)})
 
     assert new_store().load()[KEY].intent == (ORDER,)
-
-
-def content(text: bytes) -> dict[str, str]:
-    return {"memory": base64.b64encode(zlib.compress(text)).decode()}
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "why"),
-    [
-        pytest.param({}, "is damaged", id="empty"),
-        pytest.param({"memory": "%%%"}, "is damaged", id="no base64"),
-        pytest.param({"memory": base64.b64encode(b"x" * 99).decode()}, "is damaged", id="not compressed"),
-        pytest.param(content(b'{"kind":"governor-memory","version":1,"crc32":1}\n{}'), "checksum", id="edited"),
-        pytest.param(
-            content(b'{"kind":"governor-memory","version":1,"crc32":%d}\n{}' % zlib.crc32(b"{}")),
-            "does not fit",
-            id="a field missing",
-        ),
-        pytest.param(
-            content(b'{"kind":"governor-memory","version":99,"crc32":1}\n{}'), "of version 99", id="a newer version"
-        ),
-        pytest.param({"memory": packed("a/b", b'{"fleet":"a/b"}').decode()}, "that of a/b", id="another fleet's"),
-    ],
-)
-def test_a_memory_that_cannot_be_read_is_begun_anew_for_its_fleet_and_the_old_one_kept(
-    server: ObjectServer,
-    new_store: Callable[..., ClusterMemory],
-    clock: SteppedClock,
-    spoilt: dict[str, str],
-    why: str,
-) -> None:
-    new_store().save({KEY: a_memory(), "llm/other": a_memory("llm/other")})
-    server.objects[PATH]["binaryData"] = spoilt
-    store = new_store()
-
-    loaded = store.load()
-
-    assert loaded == {KEY: replace(FleetMemory.empty(KEY), lost_at=clock.now()), "llm/other": a_memory("llm/other")}
-    assert why in store.note
-    store.save({**loaded, KEY: a_memory()})
-    kept = [path for path in server.objects if "-unreadable-" in path]
-    assert [server.objects[path]["binaryData"] for path in kept] == [spoilt]
-    assert new_store().load()[KEY] == a_memory()
-
-
-def test_a_copy_of_a_memory_under_another_name_is_passed_over(
-    server: ObjectServer, new_store: Callable[..., ClusterMemory]
-) -> None:
-    new_store().save({KEY: a_memory()})
-    copy = {k: v for k, v in server.objects[PATH].items() if k != "metadata"}
-    metadata = {k: server.objects[PATH]["metadata"][k] for k in ("labels", "annotations")}
-    server.put(f"{MAPS}/memory-copy", {**copy, "metadata": metadata})
-    store = new_store()
-
-    assert store.load() == {KEY: a_memory()}
-    assert "memory-copy is passed over" in store.note
 
 
 def test_a_cluster_that_does_not_answer_is_a_transient_error_and_no_empty_memory(

@@ -18,8 +18,8 @@ from controller.ports import CycleRecord
 from controller.record.cluster_status import ClusterStatus, difference
 from controller.record.fleet_status import standing, status_of
 from tests.contract.cluster.object_server import ObjectServer, merge
+from tests.unit.record.cluster_stores import SteppedClock
 from tests.unit.record.cycles import T0, a_condition, a_cycle, a_decision, a_fleet, a_snapshot
-from tests.unit.record.test_cluster_memory import SteppedClock
 
 PATH = "/apis/governor.dev/v1alpha1/namespaces/llm/fleets/llama-8b"
 
