@@ -3,7 +3,7 @@
 Pods that carry the annotation `governor.dev/test-kubelet: "true"` are left alone by KWOK and given a body here: the
 process is started, readiness follows its /health, deletion drains it (no new requests, running ones to their end, at
 most the grace period), and whoever routes or scrapes is told through `changed`. Annotations say what the process is:
-`governor.dev/test-profile` (its truth) and `governor.dev/test-model`; `governor.dev/test-cold-start` in seconds.
+`governor.dev/test-profile` (its truth) and `governor.dev/test-model`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Endpoint:
     port: int
     ready: bool
     """Takes requests: ready and not leaving."""
+    scraped: bool
+    """Was ready once: a page that is scraped before would be of nobody."""
 
     @property
     def address(self) -> str:
@@ -70,6 +72,8 @@ class Kubelet:
     namespace: str
     logs: Path
     changed: Callable[[Sequence[Endpoint]], None]
+    cold_start_s: float = 0.0
+    """Of processes started from now on."""
     never_ready: set[str] = field(default_factory=set)
     """Variants (label governor.dev/variant) whose pods do not become ready."""
 
@@ -79,6 +83,8 @@ class Kubelet:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
         self.faults: list[str] = []
+        self.ready_counts: list[int] = []
+        """How many pods took requests, after each change."""
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -96,6 +102,10 @@ class Kubelet:
     def pids(self) -> dict[str, int]:
         """Process id of each pod's body."""
         return {body.pod: body.process.pid for body in list(self._bodies.values())}
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The bodies that there were at the last look."""
+        return self._told or ()
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
@@ -140,7 +150,7 @@ class Kubelet:
         said, name = meta["annotations"], meta["name"]
         argv = [sys.executable, "-m", "engine.serve", "--profile", said["governor.dev/test-profile"]]
         argv += ["--port", str(port), "--model", said["governor.dev/test-model"], "--stdin-lifeline"]
-        argv += ["--cold-start", said.get("governor.dev/test-cold-start", "0"), "--seed", str(crc32(name.encode()))]
+        argv += ["--cold-start", f"{self.cold_start_s:g}", "--seed", str(crc32(name.encode()))]
         process = Process(name, argv, self.logs / f"{name}.log")
         return _Body(name, meta.get("labels", {}), port, process, restarts=restarts)
 
@@ -201,7 +211,8 @@ class Kubelet:
 
     def _tell(self) -> None:
         bodies = sorted(self._bodies.values(), key=lambda body: body.pod)
-        now = [Endpoint(b.pod, b.labels, b.port, b.ready and b.leaving_since is None) for b in bodies]
+        now = [Endpoint(b.pod, b.labels, b.port, b.ready and b.leaving_since is None, b.ready) for b in bodies]
         if now != self._told:
             self.changed(now)
             self._told = now
+            self.ready_counts.append(sum(endpoint.ready for endpoint in now))
