@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -204,6 +206,15 @@ def test_two_groups_are_two_replicas() -> None:
 def test_facts_of_a_pod_keep_what_others_need() -> None:
     facts = pod_facts(a_pod(annotations={"controller.kubernetes.io/pod-deletion-cost": "-10"}))
     assert (facts.gpus, facts.deletion_cost, facts.owner) == (2, "-10", ("ReplicaSet", "vllm-v1-abc"))
+
+
+def test_what_is_kept_of_a_pod_is_small() -> None:
+    raw = [json.dumps(a_pod(f"vllm-v1-abc-{n}", ready_s=30.0 + n)) for n in range(500)]
+    tracemalloc.start()
+    kept = [pod_facts(json.loads(each)) for each in raw]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(kept) < 2_500, "10,000 pods would take more than 25 MB"
 
 
 @pytest.mark.parametrize("raw", [{}, {"metadata": None, "status": {"conditions": "?"}}, {"spec": {"containers": [7]}}])
