@@ -59,7 +59,7 @@ _PARTS = {
     "traffic": _fields({**_ROUTE, "weights": _WEIGHTS}),
     "objectives": _fields({}, ttft=_OBJECTIVE, tpot=_OBJECTIVE),
 }
-_WILD = ("targets", "replicas", *_SCALING, *_PARTS)
+_WILD = ("targets", "subsets", "replicas", *_SCALING, *_PARTS)
 """What may be odd; of a fleet only few parts are, or one contradiction would hide another."""
 
 
@@ -78,15 +78,16 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _variants(draw: st.DrawFn, wild: list[str]) -> list[dict[str, Any]]:
     targets = st.sampled_from(("vllm", "other")) if "targets" in wild else None
+    subsets = st.sampled_from(_SUBSETS) if "subsets" in wild else None
     replicas = _REPLICAS if "replicas" in wild else st.just({"min": 1, "max": 4})
     return [
         {
             "name": name,
             "scaleTargetRef": {"name": draw(targets) if targets is not None else f"vllm-{name}"},
-            "subset": draw(st.sampled_from(_SUBSETS)),
+            "subset": draw(subsets) if subsets is not None else _SUBSETS[index % 2],
             "accelerator": "l40s",
             "costPerHour": draw(_COSTS),
             "replicas": draw(replicas),
         }
-        for name in _NAMES[: draw(st.integers(1, 3))]
+        for index, name in enumerate(_NAMES[: draw(st.integers(1, 3))])
     ]

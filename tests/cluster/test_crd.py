@@ -129,9 +129,11 @@ def _problems(document: dict[str, Any]) -> tuple[Problem, ...]:
 
 
 def _blamed(problem: Problem, said: str) -> bool:
-    """Whether the server's refusal names the field, or the list or mapping that it is in."""
-    places = (path_text(problem.path[:length]) for length in range(2, len(problem.path) + 1))
-    return any(f"{place}: Invalid value" in said for place in places)
+    """Whether the server's refusal names the field, or the list or mapping by name that it is in."""
+    path = problem.path
+    first_entry = next((place for place, part in enumerate(path) if isinstance(part, int)), len(path))
+    places = [path, path[:first_entry], *([path[:-1]] if path[-2] in ("replicas", "weights") else [])]
+    return any(f"{path_text(place)}: Invalid value" in said for place in places)
 
 
 _NIGHT = {"name": "night", "from": "22:00", "to": "04:00"}
@@ -239,14 +241,31 @@ def test_an_empty_value_takes_its_default(plane: ControlPlane, namespace: str) -
 
 @pytest.mark.parametrize("what", ["definition", "fleet"])
 def test_applied_twice_nothing_changes(plane: ControlPlane, namespace: str, what: str) -> None:
-    example = json.dumps(_fleet(objectives={"ttft": {"threshold": "2.5s"}}))
+    example = json.dumps(_example(namespace))
     apply = ("apply", "--server-side", "--namespace", namespace, "-f", str(CRD) if what == "definition" else "-")
-    path = DEFINITIONS.path(name="fleets.governor.dev") if what == "definition" else FLEET.path(namespace, "llama")
+    path = DEFINITIONS.path(name="fleets.governor.dev") if what == "definition" else FLEET.path(namespace, "llama-8b")
     versions = []
     for _ in range(2):
         plane.kubectl(*apply, stdin=None if what == "definition" else example)
         versions.append(plane.client.get(path)["metadata"]["resourceVersion"])
     assert versions[0] == versions[1]
+
+
+def test_two_may_own_different_fields_of_one_variant(plane: ControlPlane, namespace: str) -> None:
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    plane.kubectl(*apply, stdin=json.dumps(_example(namespace)))
+    before = plane.client.get(FLEET.path(namespace, "llama-8b"))["spec"]
+    part = _example(namespace) | {"spec": {"variants": [{"name": "v2", "replicas": {"max": 30}}]}}
+    plane.kubectl(*apply, "--field-manager", "team", stdin=json.dumps(part))
+    after = plane.client.get(FLEET.path(namespace, "llama-8b"))["spec"]
+    assert [variant["name"] for variant in after["variants"]] == ["v1", "v1-h100", "v2"]
+    assert after["variants"][2] == before["variants"][2] | {"replicas": {"min": 0, "max": 30}}
+
+
+def _example(namespace: str) -> dict[str, Any]:
+    (document,) = read_documents((ROOT / "docs" / "fleet.example.yaml").read_text(encoding="utf-8"))
+    assert isinstance(document.value, dict)
+    return document.value | {"metadata": {"name": "llama-8b", "namespace": namespace}}
 
 
 def test_kubectl_shows_the_state_of_a_fleet_in_one_line(plane: ControlPlane, namespace: str) -> None:
