@@ -9,8 +9,9 @@ A tick costs no request, except for targets of kinds that are not kept by watchi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from controller.clock import Clock, SystemClock
 from controller.cluster.client import ClusterClient
@@ -38,6 +39,7 @@ from controller.ports import VariantKey
 QUIET_LIMIT_S = 45.0
 """A cache that has heard nothing for longer is not the truth any more: half as long again as a watch lasts."""
 
+T = TypeVar("T")
 Found = Scalable | str
 """A target, or the sentence that says why there is none."""
 
@@ -65,19 +67,25 @@ class _World:
 
 
 class ClusterReplicas:
-    """`controller.ports.ReplicaReader` over caches of the cluster."""
+    """`controller.ports.ReplicaReader` over caches of the cluster.
+
+    `declared` tells all fleets there are: one reading may be of some of them only, and two that name the same target
+    must know of each other all the same.
+    """
 
     def __init__(
         self,
         client: ClusterClient,
         caches: ClusterCaches,
         *,
+        declared: Callable[[], Sequence[Fleet]] | None = None,
         quiet_limit_s: float = QUIET_LIMIT_S,
         clock: Clock | None = None,
     ) -> None:
         self._server = client.server
         self._caches = caches
         self._scales = Scales(client)
+        self._declared = declared
         self._limit_s = quiet_limit_s
         self._clock = clock or SystemClock()
         self._taken_back = TakenBack()
@@ -111,20 +119,28 @@ class ClusterReplicas:
 
         Raises TransientError where nothing can be read: since when, and why.
         """
-        wanted = {
-            (fleet.key, variant.name): _address(fleet, variant.scale_target_ref)
-            for fleet in fleets
-            for variant in fleet.spec.variants
-        }
+        wanted = _addresses(fleets)
         if not wanted:
             return {}
         self._trust()
+        all_wanted = wanted if self._declared is None else {**_addresses(self._declared()), **wanted}
         found = self._found(wanted)
-        self._problems = {key: one for key, address in wanted.items() if isinstance(one := found[address.ref], str)}
+        problems = {key: one for key, address in wanted.items() if isinstance(one := found[address.ref], str)}
         scalables = {key: one for key, address in wanted.items() if isinstance(one := found[address.ref], Scalable)}
+        blind = {
+            key: f"{one.ref} has no selector that tells its pods" for key, one in scalables.items() if not one.selector
+        }
+        seen = {key: scalable for key, scalable in scalables.items() if key not in blind}
+        world = self._world(all_wanted)
+        by_hand = {key: hand for key, one in seen.items() if (hand := hand_of(one.owners))}
+        warnings = {key: told for key, one in seen.items() if (told := _warnings(one, world))}
+        others = all_wanted.keys() - wanted.keys()
+        self._problems = _renewed(self._problems, {**problems, **blind}, others)
+        self._by_hand = _renewed(self._by_hand, by_hand, others)
+        self._warnings = _renewed(self._warnings, warnings, others)
         if not scalables and all(self._unread(address.ref) for address in wanted.values()):
-            raise TransientError(next(iter(self._problems.values())))
-        return self._targets(scalables)
+            raise TransientError(next(iter(problems.values())))
+        return {key: self._target(key, scalable, world) for key, scalable in seen.items()}
 
     def _trust(self) -> None:
         """Whether pods and other writers are known. Raises TransientError."""
@@ -161,27 +177,18 @@ class ClusterReplicas:
         found = cache.objects().get(f"{ref.namespace}/{ref.name}")
         return found or f"{ref} does not exist: create it, or mend scaleTargetRef"
 
-    def _targets(self, scalables: Mapping[VariantKey, Scalable]) -> Mapping[VariantKey, ScaleTarget]:
+    def _world(self, wanted: Mapping[VariantKey, ScaleAddress]) -> _World:
         caches = self._caches
         writers = [*caches.horizontal.objects().values(), *caches.scaled_objects.objects().values()]
-        world = _World(
+        kept = {address.ref for address in wanted.values()}
+        self._counted = {ref: counted for ref, counted in self._counted.items() if ref in kept}
+        return _World(
             nodes=caches.node_facts(self._limit_s),
             horizontal=by_target(writers),
             vertical=by_target(caches.vertical.objects().values()),
-            shared=_shared({key: scalable.ref for key, scalable in scalables.items()}),
+            shared=_shared({key: address.ref for key, address in wanted.items()}),
             now=self._clock.monotonic(),
         )
-        kept = {scalable.ref for scalable in scalables.values()}
-        self._taken_back.forget(kept)
-        self._counted = {ref: counted for ref, counted in self._counted.items() if ref in kept}
-        blind = {
-            key: f"{one.ref} has no selector that tells its pods" for key, one in scalables.items() if not one.selector
-        }
-        self._problems = {**self._problems, **blind}
-        seen = {key: scalable for key, scalable in scalables.items() if key not in blind}
-        self._by_hand = {key: hand for key, one in seen.items() if (hand := hand_of(one.owners))}
-        self._warnings = {key: told for key, one in seen.items() if (told := _warnings(one, world))}
-        return {key: self._target(key, scalable, world) for key, scalable in seen.items()}
 
     def _target(self, key: VariantKey, scalable: Scalable, world: _World) -> ScaleTarget:
         ref = scalable.ref
@@ -218,9 +225,25 @@ class ClusterReplicas:
         return self._index[1]
 
 
+def _addresses(fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleAddress]:
+    """Where the target of every variant is."""
+    return {
+        (fleet.key, variant.name): _address(fleet, variant.scale_target_ref)
+        for fleet in fleets
+        for variant in fleet.spec.variants
+    }
+
+
 def _address(fleet: Fleet, ref: ScaleTargetRef) -> ScaleAddress:
     group, _, version = ref.api_version.rpartition("/")
     return ScaleAddress(TargetRef(group, ref.kind, fleet.metadata.namespace, ref.name), version)
+
+
+def _renewed(
+    before: Mapping[VariantKey, T], now: Mapping[VariantKey, T], others: Collection[VariantKey]
+) -> Mapping[VariantKey, T]:
+    """What is known now, and what was known before of those that were not looked at."""
+    return {**{key: one for key, one in before.items() if key in others}, **now}
 
 
 def _shared(refs: Mapping[VariantKey, TargetRef]) -> Mapping[VariantKey, str]:

@@ -51,7 +51,8 @@ class Scales:
         asked = {address.ref: self._pool.submit(self._one, address) for address in some[:MOST_TARGETS]}
         wait(asked.values(), timeout=self._budget_s)
         found = {ref: _outcome(ref, future) for ref, future in asked.items()}
-        self._fields = {ref: kept for ref, kept in list(self._fields.items()) if ref in found}
+        if len(self._fields) > 2 * MOST_TARGETS:
+            self._fields = {ref: kept for ref, kept in list(self._fields.items()) if ref in found}
         many = f"is one of {len(some)} targets of kinds that are not watched; at most {MOST_TARGETS} are read"
         return {**found, **{address.ref: f"{address.ref} {many}" for address in some[MOST_TARGETS:]}}
 

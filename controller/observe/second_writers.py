@@ -166,16 +166,12 @@ class TakenBack:
             self._ours.discard(target)
             if not taker.by_hand:
                 taken.append(now)
-        self._taken[target] = taken
+        self._taken.pop(target, None)
+        if taken:
+            self._taken[target] = taken
         if len(taken) < self.times or taker is None:
             return ""
         return f"{taker}, which took replicas back {len(taken)} times within {self.within_s / 60:.0f} minutes"
-
-    def forget(self, kept: Iterable[TargetRef]) -> None:
-        """Let go of all targets but these."""
-        known = set(kept)
-        self._ours &= known
-        self._taken = {target: taken for target, taken in self._taken.items() if target in known}
 
 
 def _autoscaler(kind: str, raw: Json, ref: str, mode: str = "") -> Autoscaler:

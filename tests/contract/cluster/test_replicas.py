@@ -258,12 +258,28 @@ def test_a_vertical_autoscaler_is_warned_about_and_not_opposed(rig: Rig, server:
     assert "VerticalPodAutoscaler llm/v (updateMode Auto) may evict" in rig.reader.warnings[V1][0]
 
 
+def another(name: str, target: str = "vllm-v1") -> Fleet:
+    found = fleet(name=target)
+    return found.model_copy(update={"metadata": found.metadata.model_copy(update={"name": name})})
+
+
 def test_two_fleets_with_one_target_name_each_other(rig: Rig) -> None:
-    mine = fleet()
-    other = mine.model_copy(update={"metadata": mine.metadata.model_copy(update={"name": "other"})})
-    found = rig.read(mine, other)
+    found = rig.read(fleet(), another("other"))
     assert found[V1].foreign_writer == "variant v1 of fleet llm/other"
     assert found["llm/other", "v1"].foreign_writer == "variant v1 of fleet llm/llama-8b"
+
+
+def test_a_reading_of_some_fleets_knows_of_all_that_are_declared(rig: Rig) -> None:
+    declared = [fleet(), another("other"), another("lost", target="typo")]
+    reader = ClusterReplicas(rig.server.client(), rig.caches, declared=lambda: declared, clock=rig.clock)
+    reader.read(declared)
+    assert set(reader.problems) == {("llm/lost", "v1")}
+    assert reader.read([fleet()])[V1].foreign_writer == "variant v1 of fleet llm/other"
+    assert set(reader.problems) == {("llm/lost", "v1")}, "it was not looked at again"
+    del declared[1:]
+    assert reader.read([fleet()])[V1].foreign_writer == ""
+    assert not reader.problems
+    reader.close()
 
 
 def test_nothing_is_claimed_before_all_was_listed(server: ApiServer) -> None:

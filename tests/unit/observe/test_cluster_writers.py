@@ -120,5 +120,3 @@ def test_a_person_who_scales_again_and_again_is_no_second_writer() -> None:
     person = replicas_owners(a_deployment(managed=[owning("kubectl", subresource="scale")]))
     watched = TakenBack()
     assert not any(watched.look(V1, owners, float(n)) for n, owners in enumerate([ours, person] * 5))
-    watched.forget([])
-    assert not watched.look(V1, person, 20.0)
