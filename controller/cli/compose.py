@@ -52,20 +52,31 @@ class Daemon:
     board: StatusBoard
     facts: Callable[[], DaemonFacts]
     leading: Callable[[], bool]
+    term: Callable[[], int]
     start: Callable[[], None]
     close: Callable[[], None]
 
+
+class Turns:
+    """A daemon's cycles, as long as it leads; else it stands by."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._loop, self._leading, self._term_now = daemon.loop, daemon.leading, daemon.term
+        self._term: int | None = None
+
     def tick(self) -> None:
-        """One full cycle; while another instance leads, none."""
-        if self.leading():
-            self.loop.tick()
-        else:
-            self.loop.stand_by()
+        """One full cycle, on memories of this term; while another instance leads, none."""
+        term = self._term_now()
+        if not self._leading() or term != self._term:
+            self._loop.stand_by()
+            self._term = term
+        if self._leading():
+            self._loop.tick()
 
     def watch(self) -> None:
-        """One light query; while another instance leads, none."""
-        if self.leading():
-            self.loop.watch()
+        """One light query; none before the first full cycle of a term."""
+        if self._leading() and self._term_now() == self._term:
+            self._loop.watch()
 
 
 def compose(
@@ -102,7 +113,7 @@ def compose(
         place.close()
         journal.close()
 
-    return Daemon(loop, adapters, settings, board, facts, place.leading, place.start, close)
+    return Daemon(loop, adapters, settings, board, facts, place.leading, place.term, place.start, close)
 
 
 def _adapters(

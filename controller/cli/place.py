@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.act.gate import Precondition
 from controller.model.fleet import Fleet
 from controller.ports import (
     Board,
@@ -28,6 +27,11 @@ def _alone() -> bool:
     return True
 
 
+def _first() -> int:
+    """The only term that there is."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Adapters of one place. Writers are ungated; the gate is built around them."""
@@ -43,10 +47,10 @@ class Place:
     """Why memories are not saved; empty when they are."""
     boards: Sequence[Board] = ()
     """Who else shows each cycle."""
-    preconditions: Sequence[Precondition] = ()
-    """What else must hold at the moment of a write of replicas."""
     leading: Callable[[], bool] = _alone
     """Whether this instance may write, at this moment."""
+    term: Callable[[], int] = _first
+    """A number that changes when another instance has led meanwhile."""
     start: Callable[[], None] = _nothing
     """Begin to watch. Raises UsageError or TransientError where that is hopeless."""
     close: Callable[[], None] = _nothing

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from controller.act.cluster_scale import ClusterReplicaWriter
+from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
 from controller.act.istio import IstioWeightWriter
 from controller.cli.place import Place
 from controller.cli.profiles import Profiles
-from controller.clock import Clock
+from controller.clock import Clock, SystemClock
 from controller.cluster.client import ClusterClient
 from controller.cluster.discovery import Plurals
 from controller.cluster.lease import Lease, own_identity
@@ -29,9 +30,12 @@ from controller.record.cluster_events import ClusterEvents
 from controller.record.cluster_memory import ClusterMemory
 from controller.record.cluster_status import ClusterStatus
 from controller.record.encoded import MemoryEncoder
+from controller.record.memory import MemoryFile
+from controller.settings import Settings
 
 _log = structlog.get_logger("governor")
 
+MEMORY_NAME = "memory.json"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DEFAULT_NAMESPACE = "vllm-governor"
 _LEASE_CALL_S = 2.0
@@ -53,38 +57,48 @@ class ClusterOptions:
     lease_name: str = "vllm-governor"
 
 
-class _Cluster:
-    """The adapters, with their common beginning and end."""
+class _Reading:
+    """What is read of a cluster, with a common beginning and end."""
 
-    def __init__(self, options: ClusterOptions, clock: Clock, encoder: MemoryEncoder) -> None:
+    def __init__(self, options: ClusterOptions, clock: Clock) -> None:
         self.client = _client(options)
-        own = options.own_namespace or _own_namespace()
-        self.identity = own_identity()
-        self.lease = Lease(_client(options, _LEASE_CALL_S), own, options.lease_name, self.identity)
-        held = self.lease.held
         self.fleets = ClusterFleets(self.client, namespace=options.namespace, clock=clock)
         self.caches = ClusterCaches(self.client, namespace=options.namespace, clock=clock)
         self.replicas = ClusterReplicas(self.client, self.caches, clock=clock)
-        self.memory = ClusterMemory(self.client, own, clock, encoder, held)
-        status = ClusterStatus(self.client, clock, held)
-        events = ClusterEvents(self.client, clock, self.identity, status.uid, held)
-        self.board = ClusterBoard(status, events)
-        self.writer = ClusterReplicaWriter(
-            self.client, _targets(self.fleets), Plurals(self.client), held, clock.monotonic
-        )
 
     def start(self) -> None:
-        """Fill the caches, then contend for the lease. Raises UsageError where the cluster cannot serve fleets."""
+        """Fill the caches. Raises UsageError where the cluster knows no Fleets."""
         self.fleets.start()
         self.caches.start()
         self.fleets.cache.wait_settled(_SETTLE_S)
         if self.fleets.cache.absent:
-            self.close()
             remedy = "install them with `governor crd | kubectl apply --server-side -f -`"
             raise UsageError(f"the cluster at {self.client.server} knows no Fleets: {remedy}")
         for cache in self.caches.every():
             if not cache.wait_settled(_SETTLE_S):
                 _log.warning("cluster not read yet", resource=cache.name, error=cache.error)
+
+    def close(self) -> None:
+        """End the watches."""
+        self.caches.close()
+        self.fleets.close()
+        self.replicas.close()
+
+
+class _Writing:
+    """What is written besides replicas and weights: who leads, what is remembered, what is shown."""
+
+    def __init__(self, options: ClusterOptions, reading: _Reading, clock: Clock, encoder: MemoryEncoder) -> None:
+        own = options.own_namespace or _own_namespace()
+        identity = own_identity()
+        self.lease = Lease(_client(options, _LEASE_CALL_S), own, options.lease_name, identity)
+        self.memory = ClusterMemory(reading.client, own, clock, encoder, self.lease.held)
+        status = ClusterStatus(reading.client, clock, self.lease.held)
+        events = ClusterEvents(reading.client, clock, identity, status.uid, self.lease.held)
+        self.board = ClusterBoard(status, events)
+
+    def start(self) -> None:
+        """Contend for the lease."""
         self.board.start()
         self.lease.start()
 
@@ -93,27 +107,54 @@ class _Cluster:
         self.board.close()
         self.memory.close()
         self.lease.close()
-        self.caches.close()
-        self.fleets.close()
-        self.replicas.close()
 
 
-def cluster_place(options: ClusterOptions, clock: Clock, profiles: Path | None, encoder: MemoryEncoder) -> Place:
-    """Raises UsageError where there is no cluster to talk to."""
-    cluster = _Cluster(options, clock, encoder)
-    return Place(
-        fleets=cluster.fleets,
+def cluster_place(options: ClusterOptions, settings: Settings, profiles: Path | None, encoder: MemoryEncoder) -> Place:
+    """The place; a dry run's writes nothing at all to the cluster, and remembers in its own folder.
+
+    Raises UsageError where there is no cluster to talk to.
+    """
+    clock = SystemClock(settings.clock_offset_s)
+    reading = _Reading(options, clock)
+    file = MemoryFile(settings.state_dir / MEMORY_NAME, encoder)
+    dry = Place(
+        fleets=reading.fleets,
         profiles=Profiles(profiles),
-        reader=cluster.replicas,
-        writer=cluster.writer,
-        weights=IstioWeights(cluster.client),
-        weight_writer=IstioWeightWriter(cluster.client),
-        store=cluster.memory,
-        memory_error=lambda: cluster.memory.error,
-        boards=(cluster.board,),
-        leading=cluster.lease.held,
-        start=cluster.start,
-        close=cluster.close,
+        reader=reading.replicas,
+        writer=DryRunReplicaWriter(),
+        weights=IstioWeights(reading.client),
+        weight_writer=DryRunWeightWriter(),
+        store=file,
+        memory_error=lambda: file.error,
+        start=reading.start,
+        close=reading.close,
+    )
+    return dry if settings.dry_run else _written(dry, reading, _Writing(options, reading, clock, encoder), clock)
+
+
+def _written(place: Place, reading: _Reading, writing: _Writing, clock: Clock) -> Place:
+    """The place with writers."""
+    client, held = reading.client, writing.lease.held
+
+    def start() -> None:
+        reading.start()
+        writing.start()
+
+    def close() -> None:
+        writing.close()
+        reading.close()
+
+    return replace(
+        place,
+        writer=ClusterReplicaWriter(client, _targets(reading.fleets), Plurals(client), held, clock.monotonic),
+        weight_writer=IstioWeightWriter(client),
+        store=writing.memory,
+        memory_error=lambda: writing.memory.error,
+        boards=(writing.board,),
+        leading=held,
+        term=lambda: writing.lease.generation,
+        start=start,
+        close=close,
     )
 
 

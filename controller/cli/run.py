@@ -15,7 +15,6 @@ from controller.cli.compose import compose, spare_collector
 from controller.cli.place import Place
 from controller.cli.place_local import local_place
 from controller.cli.serve import serve
-from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.model.describe import problems_of
 from controller.model.problems import Problem
@@ -138,7 +137,7 @@ def _cluster(
     if profiles is not None and not profiles.is_dir():
         raise UsageError(f"--profiles {profiles} is no folder")
     options = ClusterOptions(kubeconfig, context, namespace, own_namespace, lease)
-    return partial(cluster_place, options, SystemClock(settings.clock_offset_s), profiles)
+    return partial(cluster_place, options, settings, profiles)
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:

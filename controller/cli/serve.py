@@ -10,7 +10,7 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from controller.cli.compose import Daemon
+from controller.cli.compose import Daemon, Turns
 from controller.record.server import StatusServer
 
 _log = structlog.get_logger("governor")
@@ -31,24 +31,25 @@ def serve(daemon: Daemon, client_stats: Path | None) -> None:
         daemon.board, daemon.facts, host=settings.listen_host, port=settings.listen_port, client_stats=client_stats
     )
     server.start()
-    daemon.start()
-    _log.info("listening", url=server.url, fleets=[f.key for f in daemon.adapters.fleets.fleets()])
     scheduler = _scheduler(daemon)
-    scheduler.start()
     try:
+        daemon.start()
+        _log.info("listening", url=server.url, fleets=[f.key for f in daemon.adapters.fleets.fleets()])
+        scheduler.start()
         stop.wait()
     finally:
-        scheduler.shutdown(wait=True)
+        if scheduler.running:
+            scheduler.shutdown(wait=True)
         server.stop()
         daemon.close()
 
 
 def _scheduler(daemon: Daemon) -> BackgroundScheduler:
     """Full cycles and light looks, each never twice at once; a late one runs once, not for every time missed."""
-    settings = daemon.settings
+    settings, turns = daemon.settings, Turns(daemon)
     defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
-    scheduler.add_job(daemon.tick, id="first")
-    scheduler.add_job(daemon.tick, "interval", seconds=settings.tick_interval_s, id="tick")
-    scheduler.add_job(daemon.watch, "interval", seconds=settings.wake_interval_s, id="watch")
+    scheduler.add_job(turns.tick, id="first")
+    scheduler.add_job(turns.tick, "interval", seconds=settings.tick_interval_s, id="tick")
+    scheduler.add_job(turns.watch, "interval", seconds=settings.wake_interval_s, id="watch")
     return scheduler

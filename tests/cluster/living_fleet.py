@@ -138,7 +138,7 @@ class LivingFleet:
 def living_fleet(
     plane: ControlPlane, namespace: str, folder: Path, replicas: Mapping[str, int], node: Mapping[str, str]
 ) -> Iterator[LivingFleet]:
-    """Deployments with so many replicas by version, all ready; gateway, kubelet, Prometheus. Neither Fleet nor daemon."""
+    """Deployments with so many replicas by version, all ready; gateway, kubelet, Prometheus. No Fleet yet."""
     targets = folder / "prometheus" / "targets.json"
 
     def changed(endpoints: Sequence[Endpoint]) -> None:

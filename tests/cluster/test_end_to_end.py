@@ -10,7 +10,7 @@ import pytest
 
 from engine.load.records import JudgedObjectives, Status
 from tests.cluster.conftest import AddNode
-from tests.cluster.living_fleet import OWN, ROOT, LivingFleet, fleet, living_fleet
+from tests.cluster.living_fleet import ROOT, LivingFleet, fleet, living_fleet
 from tests.cluster.plane.plane import ControlPlane
 from tests.cluster.plane.waiting import wait_until
 
