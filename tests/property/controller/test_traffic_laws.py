@@ -18,6 +18,7 @@ from controller.model.memory import FleetMemory
 from controller.model.snapshot import ABSENT, Snapshot
 from controller.plan import plan
 from tests.builders import a_split_fleet, a_variant, planned, priors, stale
+from tests.property.controller.test_explanations import MORE, after_text, counts_text, with_arrivals
 from tests.property.controller.traffic_laws import broken_traffic
 from tests.property.controller.worlds import World, blind
 from tests.traffic_play import Play, in_sync
@@ -185,6 +186,18 @@ def test_what_is_said_to_be_needed_is_what_it_takes(play: Play) -> None:
         again = planned(_reported(replace(seen, variants=states)), play.memory, play.fleet)
         moved = again.weights is not None and not again.weights.urgent
         assert moved == (short == 0), (told, in_sync(again).message)
+
+
+@MANY
+@given(plays())
+def test_more_arrivals_than_stated_give_the_stated_replicas_of_every_version(play: Play) -> None:
+    assert play.memory is not None
+    world = World(play.snapshot(), play.memory, play.fleet)
+    made = world.plan()
+    for match in (m for text in made.decision.counterfactuals if (m := MORE.match(text)) and m["arrival"]):
+        if sum(r for _, r in made.decision.before):
+            assert match["before"] == counts_text(made.decision.after)
+            assert after_text(with_arrivals(world, made, float(match["arrival"]) + 0.01)) == match["after"]
 
 
 def _reported(snapshot: Snapshot) -> Snapshot:

@@ -14,7 +14,7 @@ from random import Random
 from controller.loop import Adapters, Loop
 from controller.model.decision import Outcome, OutcomeStatus, ScaleWrite, WeightWrite
 from controller.model.fleet import Fleet
-from controller.model.snapshot import Freshness, Reading, ScaleTarget, VariantSignals
+from controller.model.snapshot import ABSENT, Freshness, Reading, ScaleTarget, VariantSignals
 from controller.model.weights import WeightReading
 from controller.ports import FleetSignals, VariantKey
 from controller.settings import Settings
@@ -82,12 +82,17 @@ class SplitSignals:
     def read(self, fleets: Sequence[Fleet], targets: Mapping[VariantKey, ScaleTarget]) -> Mapping[str, FleetSignals]:
         seen = {name: part.read(fleets, targets)[self.fleet.key] for name, part in self.parts.items()}
         first = next(iter(seen.values()))
-        names = ("inflight", "inflight_before", "refused_rps")
-        whole = {name: _sum([getattr(part, name) for part in seen.values()]) for name in names}
-        variants = {name: part.variants.get("v1", VariantSignals()) for name, part in seen.items()}
         if self.silent:
-            variants, whole = {}, {name: Reading(None, Freshness.ABSENT) for name in names}
-        return {self.fleet.key: replace(first, variants=variants, **whole)}
+            silence = FleetSignals(first.source, first.window_s, {}, ABSENT, ABSENT, ABSENT, first.source_skew_s)
+            return {self.fleet.key: silence}
+        joined = replace(
+            first,
+            variants={name: part.variants.get("v1", VariantSignals()) for name, part in seen.items()},
+            inflight=_sum([part.inflight for part in seen.values()]),
+            inflight_before=_sum([part.inflight_before for part in seen.values()]),
+            refused_rps=_sum([part.refused_rps for part in seen.values()]),
+        )
+        return {self.fleet.key: joined}
 
 
 def _sum(readings: Sequence[Reading]) -> Reading:
