@@ -37,7 +37,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """Custom resource definitions that are files of a Go module: every file whose path matches `pattern`."""
+    """Custom resource definitions that are files of a Go module: every file whose path matches a pattern."""
 
     name: str
     module: str
@@ -86,8 +86,14 @@ PROMETHEUS_CRDS = Definitions(
         for plural in ("podmonitors", "prometheusrules", "servicemonitors")
     ),
 )
-# The version that istiod of this pin was compiled with.
 GATEWAY_CRDS = Definitions(
-    "gateway-api", "sigs.k8s.io/gateway-api", "v1.6.0", ("config/crd/standard/gateway.networking.k8s.io_*s.yaml",)
+    "gateway-api",
+    "sigs.k8s.io/gateway-api",
+    # The version that istiod of this pin was compiled with.
+    "v1.6.0",
+    tuple(
+        f"config/crd/standard/gateway.networking.k8s.io_{plural}.yaml"
+        for plural in ("gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants")
+    ),
 )
 DEFINITIONS = (ISTIO_CRDS, PROMETHEUS_CRDS, GATEWAY_CRDS)
