@@ -81,7 +81,7 @@ def shares_match(gateway: MeshGateway, weights: Mapping[str, int]) -> None:
 
 def without_weights(found: Document, *subsets: str) -> Document:
     """The specification less the weights of these subsets on the named route."""
-    spec = copy.deepcopy(found["spec"])
+    spec: Document = copy.deepcopy(found["spec"])
     for entry in next(route for route in spec["http"] if route.get("name") == "primary")["route"]:
         if entry["destination"]["subset"] in subsets:
             entry.pop("weight", None)
@@ -147,7 +147,7 @@ def test_the_api_server_itself_refuses_a_patch_made_for_another_version(gateway:
                 client.patch(path, {"metadata": {"labels": {"team": "chat"}}}, PatchKind.MERGE, fieldManager="chat")
                 return real(*asked)
 
-            self._services.patch = patch  # type: ignore[method-assign]
+            self._services.patch = patch  # type: ignore[assignment,method-assign]
             return super()._sent(write)
 
     outcome = Meddled(client).set_weights(order(gateway, seen, v1=70, v2=30))
