@@ -46,6 +46,19 @@ _CLOSING = f"""\
 - A latency threshold is a bucket edge of vLLM's histogram. Its own edges:
   - TTFT: {", ".join(format_duration(edge) for edge in TTFT_EDGES_S)}
   - TPOT: {", ".join(format_duration(edge) for edge in TPOT_EDGES_S)}
+
+## How traffic set by hand moves
+
+- Replicas for the wanted split are ordered first, each version for the greater of its present and its wanted share.
+  The weights stay as they are until every version that gets more can carry it with ready replicas; then they move in
+  one step. On the way back it is the same: weight, then drain, then replicas. The condition `TrafficInSync` says what
+  is waited for.
+- A version other than the stable one that has traffic and no ready replica loses it at once to one that has.
+- Weights that somebody else changes are put back, three times within ten minutes; then they are left alone
+  (`Contested`) until the wanted ones change, or nobody has changed them for ten minutes.
+- In a VirtualService only the weights of destinations of `host` with one of the fleet's subsets are written. Other
+  destinations of the route keep their share: the percentages are then of what they leave, and have to be whole weights
+  of it. A subset that shall get traffic needs a destination in the route; weight 0 will do.
 """
 
 
