@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -84,6 +85,8 @@ def install(steps: Steps | None = None) -> Binaries:
 
 
 def _make(programs: list[Program], definitions: list[Definitions], cache: Path, steps: Steps) -> None:
+    for left_by_a_killed_builder in cache.glob(".*"):
+        shutil.rmtree(left_by_a_killed_builder, ignore_errors=True)
     with steps.step("Go toolchain"):
         go = find_go(cache)
     for wanted in definitions:
