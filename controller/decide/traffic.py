@@ -70,7 +70,10 @@ def decide(question: Question, final: Counts, short: str) -> Moved | None:
     if held is not None:
         return _held(memory, before, *held)
     lacks = _lacks(question, memory.wanted, before, final)
-    return _waiting(memory, before, lacks, short) if lacks else _moved(question, memory, before)
+    if lacks:
+        return _waiting(question, memory, before, lacks, short)
+    unsure = _unsure(question, before, memory.wanted)
+    return _held(memory, before, Reason.NOT_FRESH, unsure) if unsure else _moved(question, memory, before)
 
 
 def _problem(question: Question) -> str:
@@ -143,13 +146,19 @@ def _not_now(question: Question, memory: TrafficMemory, before: Weights) -> tupl
             f"has changed them for {QUIET_S / 60:.0f} minutes"
         )
         return Reason.CONTESTED, text
+    blind = question.world.evidence.blind or question.world.demand is None
+    unsure = _unsure(question, before, memory.wanted) if blind else ""
+    return (Reason.BLIND, unsure) if unsure else None
+
+
+def _unsure(question: Question, before: Weights, wanted: Weights) -> str:
+    """Why no other version than the stable one may get more: partial evidence may hide demand. Else empty."""
     evidence = question.world.evidence
-    riskier = [s for s in _raised(before, memory.wanted) if s != question.stable]
-    if not evidence.complete and riskier:
-        missing = "; ".join(evidence.missing[:3])
-        reason = Reason.BLIND if evidence.blind else Reason.NOT_FRESH
-        return reason, f"{' and '.join(riskier)} get no more traffic without complete fresh evidence: {missing}"
-    return None
+    riskier = [subset for subset in _raised(before, wanted) if subset != question.stable]
+    if evidence.complete or not riskier:
+        return ""
+    missing = "; ".join(evidence.missing[:3])
+    return f"no more traffic for {' and '.join(riskier)} without complete fresh evidence: {missing}"
 
 
 def _raised(before: Weights, after: Weights) -> list[str]:
@@ -164,11 +173,11 @@ def _lacks(question: Question, wanted: Weights, before: Weights, final: Counts) 
     return [lack for lack in found if lack is not None]
 
 
-def _waiting(memory: TrafficMemory, before: Weights, lacks: list[_Lack], short: str) -> Moved:
+def _waiting(question: Question, memory: TrafficMemory, before: Weights, lacks: list[_Lack], short: str) -> Moved:
     limit = f" (replicas are limited by {short})" if short else ""
     text = f"{'; '.join(lack.text for lack in lacks)}{limit}: weights stay at {weights_text(before)}"
     held = _held(memory, before, Reason.WAITING_FOR_CAPACITY, text)
-    return replace(held, what_if=_once_ready(memory, before, lacks))
+    return replace(held, what_if=_once_ready(memory, before, lacks) if question.world.evidence.complete else ())
 
 
 def _lack(question: Question, subset: str, percent: int, final: Counts) -> _Lack | None:
@@ -178,7 +187,7 @@ def _lack(question: Question, subset: str, percent: int, final: Counts) -> _Lack
     ready, carried = _ready(question, subset, final), _carried(question, subset, final)
     if ready and carried >= needed_rps * (1 - _TOLERANCE):
         return None
-    part = f"{percent} % of {total_rps:.1f} requests/s"
+    part = f"{percent} % of {total_rps:.1f} requests/s" if demand is not None else f"{percent} % of an unknown demand"
     names = _variants(question, subset)
     each = question.world.capacities[names[0]].sizing_rps
     if len(names) > 1 or each <= 0:

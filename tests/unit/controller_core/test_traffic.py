@@ -141,6 +141,23 @@ def test_blind_traffic_may_still_go_home_to_the_stable_version() -> None:
     assert move(made) == {"v1": 100, "v2": 0}
 
 
+def test_blind_not_even_the_stable_version_gets_more_without_a_ready_replica() -> None:
+    fleet = a_split_fleet(weights={"v1": 100, "v2": 0})
+    play = playing(0, 4, weights=[70, 30], fleet=fleet)
+
+    made = planned(blind(play.snapshot()), play.memory, fleet)
+
+    assert made.weights is None
+    assert "v1 needs 1 ready replica for 100 % of an unknown demand, has 0" in in_sync(made).message
+
+
+def test_missing_capacity_is_told_before_missing_evidence() -> None:
+    made = playing(4, 1).cycle(inflight=stale(20.0))
+
+    assert in_sync(made).reason == "WaitingForCapacity"
+    assert not any(text.endswith("are ready") for text in made.decision.counterfactuals)
+
+
 def test_with_a_stale_reading_a_version_on_trial_gets_no_more() -> None:
     made = playing(4, 4).cycle(inflight=stale(20.0))
 
