@@ -127,8 +127,7 @@ def test_a_pod_that_drains_is_there_until_it_has(plane: ControlPlane, namespace:
     plane.client.create(PODS.path(namespace), pod("busy", gpu_node(), **{DRAIN: "2s"}))
     wait_until("it is ready", lambda: is_ready(plane.client.get(path)))
     begun = time.monotonic()
-    plane.client.delete(path)
-    leaving = plane.client.get(path)
+    leaving = plane.client.delete(path)
     assert leaving["metadata"]["deletionTimestamp"]
     wait_until("it is gone", lambda: not pods_of(plane, namespace))
     assert time.monotonic() - begun >= 2
@@ -231,6 +230,21 @@ def test_a_weight_in_a_virtual_service_moves_real_requests(plane: ControlPlane, 
         gateway.wait_for_weights({"v1": 0, "v2": 100})
         assert gateway.shares(50) == {"v2": 50}
         assert f'cluster_name="outbound|8000|v2|{gateway.host}"' in gateway.statistics()
+
+
+def test_requests_follow_the_endpoints_that_are_published(plane: ControlPlane, namespace: str) -> None:
+    with Backends(("v1", "v2")) as backends:
+        first, second = (backends.ports[version] for version in ("v1", "v2"))
+        with MeshGateway(plane, namespace, {"v1": first}) as gateway:
+            plane.apply(gateway.virtual_service({"v1": 100}))
+            gateway.wait_for_weights({"v1": 100})
+            assert gateway.ask() == "v1"
+            gateway.publish({"v1": second})
+            wait_until("the Envoy has the endpoint", lambda: gateway.endpoints("v1") == set(second))
+            assert wait_until("it is asked", lambda: gateway.ask() == "v2")
+            gateway.publish({})
+            wait_until("the Envoy has none", lambda: not gateway.endpoints("v1"))
+            assert wait_until("requests are refused", lambda: gateway.ask() == "503")
 
 
 HOLDER = """

@@ -17,7 +17,11 @@ POLICY: Mapping[str, Any] = {
     "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "None", "users": list(_SELF_TALK)},
-        {"level": "None", "resources": [{"group": "", "resources": ["events"]}], "userGroups": ["system:masters"]},
+        {
+            "level": "None",
+            "resources": [{"group": group, "resources": ["events"]} for group in ("", "events.k8s.io")],
+            "userGroups": ["system:masters"],
+        },
         {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
         {"level": "Metadata", "verbs": list(_WRITES)},
         {"level": "None"},

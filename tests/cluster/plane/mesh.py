@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import requests
 
+from controller.cluster.client import PatchKind, Resource
 from controller.errors import PermanentError, TransientError
 from engine.local.envoy import envoy_binary
 from engine.local.files import replace_json
@@ -25,10 +26,11 @@ from engine.local.ports import LOOPBACK, free_port
 from tests.cluster.plane.backends import VERSION_HEADER
 from tests.cluster.plane.envoy_bootstrap import bootstrap
 from tests.cluster.plane.parts import Parts, answers
-from tests.cluster.plane.plane import ControlPlane
+from tests.cluster.plane.plane import FIELD_MANAGER, ControlPlane
 from tests.cluster.plane.waiting import wait_until
 
 API = "networking.istio.io/v1"
+_SERVICE_ENTRIES = Resource("networking.istio.io", "v1", "serviceentries")
 _READY_S = 60.0
 _REQUEST_S = 10.0
 Document = dict[str, Any]
@@ -37,9 +39,10 @@ Document = dict[str, Any]
 class MeshGateway:
     """An Envoy at the edge of a namespace, and one host behind it. The plane must have been started with istiod.
 
-    `endpoints` are loopback ports by version, which is also the subset's name; `service` is the short name that
-    VirtualServices of the namespace call the host by. Entering it applies the ServiceEntry, the DestinationRule and
-    the Gateway and starts the Envoy; the VirtualService is the test's. Raises GovernorError or AssertionError.
+    `endpoints` are loopback ports by version, which is also the subset's name; `publish` changes them. `service` is
+    the short name that VirtualServices of the namespace call the host by. Entering it applies the ServiceEntry, the
+    DestinationRule and the Gateway and starts the Envoy; the VirtualService is the test's. Raises GovernorError or
+    AssertionError.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class MeshGateway:
         self.port, self.admin_port = free_port(), free_port()
         # One Gateway's selector must not find the Envoy of another test.
         self.labels = {"istio": f"ingressgateway-{namespace}"}
-        self._endpoints = endpoints
+        self._endpoints, self._subsets = endpoints, tuple(endpoints)
         self._service_port = service_port
         self._name = f"envoy-{namespace}"
         logs = plane.run_dir / "logs"
@@ -92,6 +95,20 @@ class MeshGateway:
         """End the Envoy. Its objects stay in the namespace."""
         self._session.close()
         self._parts.end()
+
+    def publish(self, endpoints: Mapping[str, Sequence[int]]) -> None:
+        """Other loopback ports by version, from istiod's next push on. Raises TransientError."""
+        self._endpoints = endpoints
+        entry = self._service_entry()
+        path = _SERVICE_ENTRIES.path(self.namespace, self.service)
+        self.plane.client.patch(path, entry, PatchKind.APPLY, fieldManager=FIELD_MANAGER, force="true")
+
+    def endpoints(self, subset: str) -> set[int]:
+        """Ports that the Envoy sends a subset's requests to, now."""
+        name = f"outbound|{self._service_port}|{subset}|{self.host}"
+        clusters = self._admin("/clusters?format=json").json().get("cluster_statuses", ())
+        hosts = [host for cluster in clusters if cluster["name"] == name for host in cluster.get("host_statuses", ())]
+        return {int(host["address"]["socket_address"]["port_value"]) for host in hosts}
 
     def virtual_service(
         self, weights: Mapping[str, int], name: str = "vllm-routing", route: str = "primary"
@@ -141,6 +158,8 @@ class MeshGateway:
             return True
 
         wait_until(f"the Envoy of {self.namespace} has the weights", reached)
+        # Its worker takes a change over in between requests: after this one at the latest.
+        self._listens()
 
     def statistics(self) -> str:
         """Envoy's page of metrics, as Prometheus reads it."""
@@ -181,7 +200,7 @@ class MeshGateway:
         return self.document("ServiceEntry", self.service, {**spec, "endpoints": endpoints})
 
     def _destination_rule(self) -> Document:
-        subsets = [{"name": version, "labels": {"version": version}} for version in self._endpoints]
+        subsets = [{"name": version, "labels": {"version": version}} for version in self._subsets]
         return self.document("DestinationRule", self.service, {"host": self.service, "subsets": subsets})
 
     def _gateway(self) -> Document:

@@ -29,6 +29,7 @@ _READY_S = 120.0
 _KUBECTL_S = 60.0
 _TIMEOUT_S = 15.0
 _TOKEN_S = 24 * 3600
+FIELD_MANAGER = "test"
 Document = Mapping[str, Any]
 
 
@@ -130,7 +131,7 @@ class ControlPlane:
     def apply(self, what: Path | Document | Sequence[Document], namespace: str = "") -> None:
         """Server-side apply of a file, a folder, a kustomization, or documents. Raises KubectlError."""
         where = ("--namespace", namespace) if namespace else ()
-        apply = ("apply", "--server-side", "--force-conflicts", *where)
+        apply = ("apply", "--server-side", "--force-conflicts", "--field-manager", FIELD_MANAGER, *where)
         if isinstance(what, Path):
             kind = "-k" if (what / "kustomization.yaml").is_file() else "-f"
             self.kubectl(*apply, kind, str(what))
