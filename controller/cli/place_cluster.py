@@ -64,7 +64,7 @@ class _Reading:
         self.client = _client(options)
         self.fleets = ClusterFleets(self.client, namespace=options.namespace, clock=clock)
         self.caches = ClusterCaches(self.client, namespace=options.namespace, clock=clock)
-        self.replicas = ClusterReplicas(self.client, self.caches, clock=clock)
+        self.replicas = ClusterReplicas(self.client, self.caches, declared=self.fleets.fleets, clock=clock)
 
     def start(self) -> None:
         """Fill the caches. Raises UsageError where the cluster knows no Fleets."""

@@ -97,7 +97,7 @@ class Kubelet:
         self._stop.set()
         self._thread.join()
         for body in self._bodies.values():
-            body.process.kill()
+            body.process.end(1.0)
 
     def pids(self) -> dict[str, int]:
         """Process id of each pod's body."""
