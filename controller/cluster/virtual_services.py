@@ -9,6 +9,8 @@ from controller.cluster.client import ClusterClient, Json, NotFoundError, PatchK
 from controller.cluster.names import FIELD_MANAGER, VIRTUAL_SERVICES
 from controller.errors import TransientError
 
+Place = tuple[str, str]
+"""Namespace and name."""
 VERSIONS = ("v1", "v1beta1", "v1alpha3")
 """Newest first; all of them show the same objects."""
 
@@ -20,8 +22,8 @@ class VirtualServices:
         self._client = client
         self._served: Resource | None = None
 
-    def in_namespace(self, namespace: str) -> dict[str, Json]:
-        """All of a namespace, by name. Raises TransientError where the cluster serves no VirtualServices."""
+    def listed(self, namespace: str = "") -> dict[Place, Json]:
+        """All of a namespace, or of the cluster. Raises TransientError where the cluster serves no VirtualServices."""
         for kind in self._candidates():
             try:
                 pages = list(self._client.pages(kind.path(namespace)))
@@ -30,7 +32,7 @@ class VirtualServices:
                 continue
             self._served = kind
             items = [item for page in pages for item in page.get("items") or ()]
-            return {str(item.get("metadata", {}).get("name", "")): item for item in items}
+            return {_place(item): item for item in items}
         raise _absent()
 
     def read(self, namespace: str, name: str) -> Json:
@@ -58,6 +60,11 @@ class VirtualServices:
             self._served = kind
             return kind
         raise _absent()
+
+
+def _place(item: Json) -> Place:
+    metadata = item.get("metadata", {})
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
 
 
 def _absent() -> TransientError:

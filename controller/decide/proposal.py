@@ -32,7 +32,10 @@ class Question:
 
     def serving(self) -> list[str]:
         """Names of the variants that may carry the fleet's traffic."""
-        return [v.name for v in self.fleet.spec.variants if self.share(v.subset) > 0]
+        variants = self.fleet.spec.variants
+        if self.split is None:
+            return [v.name for v in variants if v.subset == self.stable]
+        return [v.name for v in variants if self.split.get(v.subset, 0.0) > 0]
 
     def share(self, subset: str) -> float:
         """Part of the demand that capacity of this subset is ordered for."""

@@ -1,16 +1,19 @@
-"""Weights as Istio has them: read from the named routes of VirtualServices, one list for each namespace."""
+"""Weights as Istio has them: read from the named routes of VirtualServices, by one list or a few."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from controller.cluster.client import ClusterClient, Json
+from controller.cluster.client import ClusterClient, ForbiddenError, Json
 from controller.cluster.names import FIELD_MANAGER
-from controller.cluster.virtual_services import VirtualServices
+from controller.cluster.virtual_services import Place, VirtualServices
 from controller.errors import TransientError
 from controller.model.fleet import Fleet
 from controller.model.istio_route import RouteError, split_of, weight_patch, writers
 from controller.model.weights import RouteRef, WeightReading
+
+_FEW = 4
+"""Namespaces that are listed one by one; more are read by one list of the whole cluster, where that is allowed."""
 
 
 class IstioWeights:
@@ -18,28 +21,43 @@ class IstioWeights:
 
     def __init__(self, client: ClusterClient) -> None:
         self._services = VirtualServices(client)
+        self._whole = True
+        """Whether the whole cluster may be listed, as far as is known."""
 
     def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, WeightReading]:
         """The split by fleet key; what is wrong with a route, or its namespace, is said in the reading.
 
         Raises TransientError if no namespace can be read.
         """
-        found: dict[str, dict[str, Json]] = {}
-        failed: dict[str, TransientError] = {}
-        for namespace in dict.fromkeys(f.route.namespace for f in fleets if f.route is not None):
-            try:
-                found[namespace] = self._services.in_namespace(namespace)
-            except TransientError as error:
-                failed[namespace] = error
-        if failed and not found:
+        namespaces = list(dict.fromkeys(f.route.namespace for f in fleets if f.route is not None))
+        found, failed = self._listed(namespaces)
+        if failed and len(failed) == len(namespaces):
             raise next(iter(failed.values()))
         return {
             fleet.key: WeightReading(problem=f"VirtualServices could not be read: {failed[route.namespace]}")
             if route.namespace in failed
-            else _reading(found[route.namespace].get(route.virtual_service), fleet, route)
+            else _reading(found.get((route.namespace, route.virtual_service)), fleet, route)
             for fleet in fleets
             if (route := fleet.route) is not None
         }
+
+    def _listed(self, namespaces: Sequence[str]) -> tuple[dict[Place, Json], dict[str, TransientError]]:
+        """What is there, and which namespaces could not be read, and why."""
+        if self._whole and len(namespaces) > _FEW:
+            try:
+                return self._services.listed(), {}
+            except ForbiddenError:
+                self._whole = False
+            except TransientError as error:
+                return {}, dict.fromkeys(namespaces, error)
+        found: dict[Place, Json] = {}
+        failed: dict[str, TransientError] = {}
+        for namespace in namespaces:
+            try:
+                found |= self._services.listed(namespace)
+            except TransientError as error:
+                failed[namespace] = error
+        return found, failed
 
 
 def _reading(document: Json | None, fleet: Fleet, route: RouteRef) -> WeightReading:

@@ -74,7 +74,8 @@ class MeshServer:
         version, _, rest = split.path.removeprefix(_PREFIX).partition("/")
         if not split.path.startswith(_PREFIX) or version not in self.served:
             raise _RefusedError(404, "", "404 page not found")
-        _, namespace, _, *names = rest.split("/")
+        parts = rest.split("/")
+        namespace, names = ("", []) if len(parts) == 1 else (parts[1], parts[3:])
         if namespace in self.forbidden:
             raise _RefusedError(403, "Forbidden", f"virtualservices is forbidden in the namespace {namespace}")
         query = {name: values[0] for name, values in parse_qs(split.query).items()}
@@ -86,7 +87,7 @@ class MeshServer:
         return self.objects[key] if method == "GET" else self._patched(key, query, body)
 
     def _list(self, namespace: str, query: Mapping[str, str]) -> Mapping[str, Any]:
-        items = [found for (place, _), found in sorted(self.objects.items()) if place == namespace]
+        items = [found for (place, _), found in sorted(self.objects.items()) if namespace in ("", place)]
         begin, size = int(query.get("continue", "0")), min(self.page, int(query.get("limit", "500")))
         more = {"continue": str(begin + size)} if begin + size < len(items) else {}
         return {"items": items[begin : begin + size], "metadata": {"resourceVersion": "1", **more}}

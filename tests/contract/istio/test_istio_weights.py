@@ -68,6 +68,36 @@ def test_fleets_of_one_namespace_take_one_list_however_many_they_are(mesh: MeshS
     assert mesh.requests == ["GET /apis/networking.istio.io/v1/namespaces/llm/virtualservices"] * 3
 
 
+def test_fleets_of_many_namespaces_take_one_list_of_the_cluster(mesh: MeshServer) -> None:
+    fleets = [named("chat", f"team-{n}") for n in range(12)]
+    for n in range(12):
+        mesh.put(_in_namespace(f"team-{n}"))
+
+    found = IstioWeights(mesh.client()).weights(fleets)
+
+    assert all(reading.weights == {"v1": 90, "v2": 10} for reading in found.values())
+    assert mesh.requests == ["GET /apis/networking.istio.io/v1/virtualservices"]
+
+
+def test_where_the_cluster_may_not_be_listed_namespaces_are_and_that_is_remembered(mesh: MeshServer) -> None:
+    fleets = [named("chat", f"team-{n}") for n in range(6)]
+    for n in range(6):
+        mesh.put(_in_namespace(f"team-{n}"))
+    mesh.forbidden = {""}
+    reader = IstioWeights(mesh.client())
+
+    assert all(reading.weights for reading in reader.weights(fleets).values())
+    mesh.requests.clear()
+    assert all(reading.weights for reading in reader.weights(fleets).values())
+    assert len(mesh.requests) == 6
+
+
+def _in_namespace(namespace: str) -> Any:
+    found = a_virtual_service()
+    found["metadata"]["namespace"] = namespace
+    return found
+
+
 @pytest.mark.parametrize("served", [("v1beta1", "v1alpha3"), ("v1alpha3",)], ids=["v1beta1", "v1alpha3"])
 def test_where_v1_is_not_served_the_newest_version_that_is_will_do(mesh: MeshServer, served: tuple[str, ...]) -> None:
     mesh.served = served
