@@ -162,6 +162,19 @@ def test_what_is_decided_about_traffic_replays_bit_for_bit(play: Play, cycles: i
         assert made.memory == from_json(FleetMemory, to_json(made.memory))
 
 
+@settings(FEW, max_examples=6)
+@given(st.integers(1, 40), st.booleans())
+def test_nobody_is_fought_more_than_three_times_in_ten_minutes(every: int, stubborn: bool) -> None:  # noqa: FBT001
+    """Whether he changes the weights again and again, or (`stubborn`) the moment that we have written them."""
+    play = Play(a_split_fleet(weights={"v1": 70, "v2": 30}), [5, 4], [70, 30])
+    for cycle in range(300):
+        made = play.cycle()
+        if (stubborn and made.weights is not None) or (not stubborn and cycle % every == every - 1):
+            play.moved_by_another([90, 10] if cycle % 2 else [80, 20])
+    written = [p.decision.at for p in play.plans if p.weights is not None]
+    assert all(sum(at <= other < at + 600 for other in written) <= 3 for at in written)
+
+
 @FEW
 @given(plays(generous=True))
 def test_what_is_said_to_be_needed_is_what_it_takes(play: Play) -> None:

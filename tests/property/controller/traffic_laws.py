@@ -139,6 +139,12 @@ def a_paused_fleet_keeps_its_weights(fleet: Fleet, snapshot: Snapshot, plan: Pla
     return "moved while paused" if fleet.spec.scaling.paused and plan.weights is not None else ""
 
 
+def contested_weights_are_left_alone(fleet: Fleet, snapshot: Snapshot, plan: Plan) -> str:
+    memory, write = plan.memory.traffic, plan.weights
+    fought = memory is not None and memory.contested and write is not None and not write.urgent
+    return "contested weights were written" if fought else ""
+
+
 def it_is_said_whether_traffic_is_as_wanted(fleet: Fleet, snapshot: Snapshot, plan: Plan) -> str:
     found = {c.type: c for c in plan.decision.conditions}.get("TrafficInSync")
     made = plan.decision.traffic
@@ -157,6 +163,7 @@ LAWS: tuple[TrafficLaw, ...] = (
     nobody_is_sent_where_nobody_answers,
     a_write_is_whole_and_made_for_what_was_seen,
     a_paused_fleet_keeps_its_weights,
+    contested_weights_are_left_alone,
     it_is_said_whether_traffic_is_as_wanted,
 )
 
