@@ -89,8 +89,9 @@ class PrometheusAccess(BaseModel):
     client_certificate_file: Path | None = None
     """Certificate (PEM) that the daemon shows, with `client_key_file`."""
     client_key_file: Path | None = None
+    """Its private key (PEM)."""
     tenant: HeaderText | None = None
-    """Tenant of Mimir, Loki-style gateways or Thanos receive: sent as X-Scope-OrgID."""
+    """Tenant of Mimir, or of a gateway before Thanos: sent as X-Scope-OrgID."""
     headers: dict[HeaderName, HeaderText] = Field(default_factory=dict)
     """Further headers of every query. Not for secrets: they are in the process's arguments."""
 

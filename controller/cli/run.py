@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from controller.cli import logs
 from controller.cli import run_options as option
@@ -15,15 +12,14 @@ from controller.cli.compose import compose, spare_collector
 from controller.cli.place import Place
 from controller.cli.place_local import local_place
 from controller.cli.serve import serve
+from controller.cli.settings_file import settings_of
 from controller.errors import UsageError
-from controller.model.describe import problems_of
-from controller.model.problems import Problem
 from controller.record.encoded import MemoryEncoder
 from controller.settings import Settings
 
 ISTIO_CLUSTER = "outbound|80|{subset}|{host}.{namespace}.svc.cluster.local"
 """What Istio's Envoy calls the cluster of a subset whose service listens on port 80."""
-_OPTIONS = {
+OPTIONS = {
     "prometheus_access.bearer_token_file": "--prometheus-token-file",
     "prometheus_access.headers": "--prometheus-header",
     "prometheus_access.tenant": "--prometheus-tenant",
@@ -63,12 +59,13 @@ def run(
     prometheus_tenant: option.TenantOption = None,
     prometheus_header: option.HeaderOption = None,
     proxy_cluster: option.ProxyClusterOption = None,
-    state_dir: option.StateOption = Path(".governor"),
-    host: option.HostOption = "127.0.0.1",
-    port: option.PortOption = 9470,
-    interval: option.IntervalOption = 5.0,
-    scrape_interval: option.ScrapeOption = 15.0,
-    clock_offset: option.OffsetOption = 0.0,
+    settings_file: option.SettingsOption = None,
+    state_dir: option.StateOption = None,
+    host: option.HostOption = None,
+    port: option.PortOption = None,
+    interval: option.IntervalOption = None,
+    scrape_interval: option.ScrapeOption = None,
+    clock_offset: option.OffsetOption = None,
     dry_run: option.DryRunOption = False,
     client_stats: option.ClientOption = None,
     log_format: option.FormatOption = "auto",
@@ -85,26 +82,28 @@ def run(
       governor run --fleet fleet.yaml --supervisor http://127.0.0.1:7070
     """
     logs.configure(log_format, verbose=verbose)
-    settings = checked_settings(
-        prometheus_url=prometheus,
-        prometheus_access={
-            "bearer_token_file": prometheus_token_file,
-            "username": prometheus_user,
-            "password_file": prometheus_password_file,
-            "ca_file": prometheus_ca_file,
-            "tenant": prometheus_tenant,
-            "headers": _headers(prometheus_header or ()),
-        },
-        supervisor_url=supervisor,
-        proxy_cluster=proxy_cluster or (Settings().proxy_cluster if supervisor else ISTIO_CLUSTER),
-        state_dir=state_dir,
-        listen_host=host,
-        listen_port=port,
-        tick_interval_s=interval,
-        scrape_interval_s=scrape_interval,
-        clock_offset_s=clock_offset,
-        dry_run=dry_run,
-    )
+    access = {
+        "bearer_token_file": prometheus_token_file,
+        "username": prometheus_user,
+        "password_file": prometheus_password_file,
+        "ca_file": prometheus_ca_file,
+        "tenant": prometheus_tenant,
+        "headers": _headers(prometheus_header or ()) or None,
+    }
+    given = {
+        "prometheus_url": prometheus,
+        "prometheus_access": {name: value for name, value in access.items() if value is not None} or None,
+        "supervisor_url": supervisor,
+        "proxy_cluster": proxy_cluster,
+        "state_dir": state_dir,
+        "listen_host": host,
+        "listen_port": port,
+        "tick_interval_s": interval,
+        "scrape_interval_s": scrape_interval,
+        "clock_offset_s": clock_offset,
+        "dry_run": dry_run or None,
+    }
+    settings = settings_of(settings_file, given, OPTIONS)
     place = (
         _local(settings, fleet)
         if fleet is not None or supervisor is not None
@@ -132,6 +131,8 @@ def _cluster(
 ) -> Callable[[MemoryEncoder], Place]:
     from controller.cli.place_cluster import ClusterOptions, cluster_place  # noqa: PLC0415 - the client takes a second
 
+    if "proxy_cluster" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"proxy_cluster": ISTIO_CLUSTER})
     if settings.prometheus_url is None:
         raise UsageError("in a cluster the daemon reads Prometheus: give --prometheus URL")
     if profiles is not None and not profiles.is_dir():
@@ -146,19 +147,3 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     if bad is not None:
         raise UsageError(f'--prometheus-header {bad!r} is no header: write it as "Name: text"')
     return {name.strip(): text.strip() for name, _, text in pairs}
-
-
-def checked_settings(**values: Any) -> Settings:
-    """Settings from options. Raises UsageError with every option that is wrong, by the name that the user knows."""
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise UsageError("; ".join(map(_in_options, problems_of(error, Settings)))) from error
-
-
-def _in_options(problem: Problem) -> str:
-    """A problem of a setting as one of its option; contradictions name settings of their own."""
-    text = str(problem)
-    for setting, option_name in _OPTIONS.items():
-        text = text.replace(setting, option_name)
-    return text

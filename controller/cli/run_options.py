@@ -138,14 +138,30 @@ ProxyClusterOption = Annotated[
         rich_help_panel=_PROMETHEUS,
     ),
 ]
-StateOption = Annotated[
-    Path, typer.Option("--state-dir", help="Folder of the journal (and of a local stack's memory).")
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        help="YAML file of settings (docs/settings.md lists them); options win.",
+        envvar="GOVERNOR_SETTINGS",
+        metavar="FILE",
+    ),
 ]
-HostOption = Annotated[str, typer.Option("--host", help="Where API, metrics and page listen.")]
-PortOption = Annotated[int, typer.Option("--port", help="Its port; 0: a free one.", min=0, max=65535)]
-IntervalOption = Annotated[float, typer.Option("--interval", help="Seconds between full cycles.")]
-ScrapeOption = Annotated[float, typer.Option("--scrape-interval", help="Seconds between scrapes of vLLM.")]
-OffsetOption = Annotated[float, typer.Option("--clock-offset", help="Seconds added to the clock.", hidden=True)]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="Folder of the journal, and of a local stack's memory. Default: .governor"),
+]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Where API, metrics and page listen. Default: 127.0.0.1")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", help="Its port; 0: a free one. Default: 9470", min=0, max=65535)
+]
+IntervalOption = Annotated[float | None, typer.Option("--interval", help="Seconds between full cycles. Default: 5")]
+ScrapeOption = Annotated[
+    float | None, typer.Option("--scrape-interval", help="Seconds between scrapes of vLLM. Default: 15")
+]
+OffsetOption = Annotated[float | None, typer.Option("--clock-offset", help="Seconds added to the clock.", hidden=True)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Decide and record, write nothing.")]
 ClientOption = Annotated[
     Path | None, typer.Option("--client-stats", help="JSON lines of a load generator, shown on the page.", hidden=True)
