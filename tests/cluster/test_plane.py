@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import psutil
 import pytest
 
 from controller.cluster.client import ForbiddenError, PatchKind, Resource, UnreachableError
+from controller.errors import PermanentError
 from tests.cluster.conftest import AddNode
 from tests.cluster.plane.backends import Backends
+from tests.cluster.plane.binaries import installed
 from tests.cluster.plane.mesh import MeshGateway
 from tests.cluster.plane.plane import ControlPlane
 from tests.cluster.plane.stages import COLD_START, DRAIN, KUBELET
@@ -245,6 +248,16 @@ def test_requests_follow_the_endpoints_that_are_published(plane: ControlPlane, n
             gateway.publish({})
             wait_until("the Envoy has none", lambda: not gateway.endpoints("v1"))
             assert wait_until("requests are refused", lambda: gateway.ask() == "503")
+
+
+def test_a_part_that_does_not_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    broken = tmp_path / "etcd-without-room"
+    broken.write_text("#!/bin/sh\necho the disk is full\nexit 3\n")
+    broken.chmod(0o755)
+    there = installed()
+    parts = replace(there, programs={**there.programs, "etcd": broken})
+    with pytest.raises(PermanentError, match=r"etcd ended with code 3: the disk is full .*etcd\.log"):
+        ControlPlane(tmp_path / "run", binaries=parts).__enter__()
 
 
 HOLDER = """
