@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from controller.cluster.client import ClusterClient, Json, NotFoundError, PatchKind, Resource
+from controller.cluster.client import ClusterClient, ForbiddenError, Json, NotFoundError, PatchKind, Resource
 from controller.cluster.names import FIELD_MANAGER, VIRTUAL_SERVICES
 from controller.errors import TransientError
 
@@ -57,6 +57,8 @@ class VirtualServices:
                 self._client.get(kind.path(namespace), limit="1")
             except NotFoundError:
                 continue
+            except ForbiddenError:
+                pass  # who may not list finds out by the object itself
             self._served = kind
             return kind
         raise _absent()

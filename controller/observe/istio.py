@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from controller.cluster.client import ClusterClient, ForbiddenError, Json
+from controller.cluster.client import ClusterClient, ForbiddenError, Json, NotFoundError
 from controller.cluster.names import FIELD_MANAGER
 from controller.cluster.virtual_services import Place, VirtualServices
 from controller.errors import TransientError
@@ -27,19 +27,45 @@ class IstioWeights:
     def weights(self, fleets: Sequence[Fleet]) -> Mapping[str, WeightReading]:
         """The split by fleet key; what is wrong with a route, or its namespace, is said in the reading.
 
-        Raises TransientError if no namespace can be read.
+        Raises TransientError if none can be read.
         """
-        namespaces = list(dict.fromkeys(f.route.namespace for f in fleets if f.route is not None))
-        found, failed = self._listed(namespaces)
-        if failed and len(failed) == len(namespaces):
+        routes = [fleet.route for fleet in fleets if fleet.route is not None]
+        places = list(dict.fromkeys((route.namespace, route.virtual_service) for route in routes))
+        found, failed = self._found(places)
+        if failed and len(failed) == len(places):
             raise next(iter(failed.values()))
         return {
-            fleet.key: WeightReading(problem=f"VirtualServices could not be read: {failed[route.namespace]}")
-            if route.namespace in failed
-            else _reading(found.get((route.namespace, route.virtual_service)), fleet, route)
+            fleet.key: WeightReading(problem=f"the VirtualService could not be read: {failed[place]}")
+            if (place := (route.namespace, route.virtual_service)) in failed
+            else _reading(found.get(place), fleet, route)
             for fleet in fleets
             if (route := fleet.route) is not None
         }
+
+    def _found(self, places: Sequence[Place]) -> tuple[dict[Place, Json], dict[Place, TransientError]]:
+        """The objects that are there, and those that could not be read, and why.
+
+        Where a namespace may not be listed each of them is asked for: a role may allow objects by their names.
+        """
+        found, unlisted = self._listed(list(dict.fromkeys(namespace for namespace, _ in places)))
+        failed: dict[Place, TransientError] = {}
+        for place in places:
+            error = unlisted.get(place[0])
+            if isinstance(error, ForbiddenError):
+                error = self._read_alone(place, found)
+            if error is not None:
+                failed[place] = error
+        return found, failed
+
+    def _read_alone(self, place: Place, found: dict[Place, Json]) -> TransientError | None:
+        """Put one object beside the others; why it could not be read, if it could not. It may be absent."""
+        try:
+            found[place] = self._services.read(*place)
+        except NotFoundError:
+            return None
+        except TransientError as error:
+            return error
+        return None
 
     def _listed(self, namespaces: Sequence[str]) -> tuple[dict[Place, Json], dict[str, TransientError]]:
         """What is there, and which namespaces could not be read, and why."""

@@ -31,7 +31,10 @@ class _RefusedError(Exception):
 
 
 class MeshServer:
-    """`served` are versions of the API; `forbidden` namespaces; `before_patch` happens between a read and its patch."""
+    """`served` are versions of the API; `forbidden` namespaces, `unlisted` ones (objects can be had by name only).
+
+    `before_patch` happens between a read and its patch.
+    """
 
     def __init__(self, served: Sequence[str] = ("v1", "v1beta1", "v1alpha3")) -> None:
         self.served = tuple(served)
@@ -39,6 +42,7 @@ class MeshServer:
         self.requests: list[str] = []
         self.patches: list[tuple[str, list[Document]]] = []
         self.forbidden: set[str] = set()
+        self.unlisted: set[str] = set()
         self.before_patch: list[Document] = []
         self.rejection = ""
         """What a webhook says to every patch; empty where there is none."""
@@ -79,6 +83,8 @@ class MeshServer:
         if namespace in self.forbidden:
             raise _RefusedError(403, "Forbidden", f"virtualservices is forbidden in the namespace {namespace}")
         query = {name: values[0] for name, values in parse_qs(split.query).items()}
+        if not names and namespace in self.unlisted:
+            raise _RefusedError(403, "Forbidden", f"virtualservices cannot be listed in the namespace {namespace}")
         if not names:
             return self._list(namespace, query)
         key = (namespace, names[0])

@@ -92,6 +92,15 @@ def test_where_the_cluster_may_not_be_listed_namespaces_are_and_that_is_remember
     assert len(mesh.requests) == 6
 
 
+def test_a_role_that_allows_objects_by_their_names_is_enough_to_read_and_to_write(mesh: MeshServer) -> None:
+    mesh.unlisted = {"llm"}
+
+    found = IstioWeights(mesh.client()).weights([FLEET])
+
+    assert found[FLEET.key].weights == {"v1": 90, "v2": 10}
+    assert IstioWeightWriter(mesh.client()).set_weights(ORDER).status is OutcomeStatus.APPLIED
+
+
 def _in_namespace(namespace: str) -> Any:
     found = a_virtual_service()
     found["metadata"]["namespace"] = namespace
