@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def gpu_node(plane: ControlPlane, namespace: str) -> Iterator[AddNode]:
     added: list[str] = []
     own = {"governor.dev/test": namespace}
 
-    def add(suffix: str = "node", *, labels: Mapping[str, str] | None = None, **options: object) -> Mapping[str, str]:
+    def add(suffix: str = "node", *, labels: Mapping[str, str] | None = None, **options: Any) -> Mapping[str, str]:
         name = f"{namespace}-{suffix}"
         added.append(name)
         plane.add_node(name, labels={**own, **(labels or {})}, **options)

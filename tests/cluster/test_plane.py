@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -70,7 +71,7 @@ def is_ready(of: Document) -> bool:
 
 
 def pods_of(plane: ControlPlane, namespace: str) -> list[Document]:
-    return plane.client.get(PODS.path(namespace))["items"]
+    return list(plane.client.get(PODS.path(namespace))["items"])
 
 
 def instant(text: str) -> float:
@@ -95,11 +96,16 @@ def test_six_pods_of_one_gpu_on_a_node_of_four_leave_two_pending(
     assert len({each["status"]["podIP"] for each in running}) == 4
     for each in pending:
         assert "Insufficient nvidia.com/gpu" in condition(each, "PodScheduled")["message"]
-    ready = wait_until(
+    wait_until(
         "the Deployment counts them",
         lambda: plane.client.get(DEPLOYMENTS.path(namespace, "chat"))["status"].get("readyReplicas") == 4,
     )
-    assert ready
+
+
+def seconds_until_ready(plane: ControlPlane, path: str) -> float:
+    wait_until(f"{path} is ready", lambda: is_ready(plane.client.get(path)))
+    found = plane.client.get(path)
+    return instant(condition(found, "Ready")["lastTransitionTime"]) - instant(found["status"]["startTime"])
 
 
 def test_a_pod_with_a_cold_start_runs_before_it_is_ready(
@@ -108,18 +114,7 @@ def test_a_pod_with_a_cold_start_runs_before_it_is_ready(
     node = gpu_node()
     plane.client.create(PODS.path(namespace), pod("warm", node))
     plane.client.create(PODS.path(namespace), pod("cold", node, **{COLD_START: "4s"}))
-    asked = {name: PODS.path(namespace, name) for name in ("warm", "cold")}
-    cold, warm = (
-        wait_until(
-            f"{name} is ready", lambda path=path: (found := plane.client.get(path)) and is_ready(found) and found
-        )
-        for name, path in (("cold", asked["cold"]), ("warm", asked["warm"]))
-    )
-    waited = {
-        each["metadata"]["name"]: instant(condition(each, "Ready")["lastTransitionTime"])
-        - instant(each["status"]["startTime"])
-        for each in (cold, warm)
-    }
+    waited = {name: seconds_until_ready(plane, PODS.path(namespace, name)) for name in ("cold", "warm")}
     # Both instants are cut to whole seconds.
     assert waited["warm"] == 0
     assert waited["cold"] >= 3
@@ -210,7 +205,7 @@ def test_objects_outlive_an_outage_of_the_api_server(plane: ControlPlane, namesp
 
 
 def within_four_sigma(count: int, of: int, share: float) -> bool:
-    return abs(count - of * share) <= 4 * (of * share * (1 - share)) ** 0.5
+    return abs(count - of * share) <= 4 * math.sqrt(of * share * (1 - share))
 
 
 def test_a_weight_in_a_virtual_service_moves_real_requests(plane: ControlPlane, namespace: str) -> None:

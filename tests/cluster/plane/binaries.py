@@ -63,7 +63,7 @@ def installed() -> Binaries:
     """Every part, there already. Raises UsageError naming what is missing and how to get it."""
     cache = cache_folder()
     found = located(cache)
-    missing = [part.name for part in (*_unbuilt(found), *_uncopied(found))]
+    missing = [program.name for program in _unbuilt(found)] + [wanted.name for wanted in _uncopied(found)]
     if missing:
         raise UsageError(f"the test cluster lacks {', '.join(missing)} in {cache}: run `{_COMMAND}`")
     return found

@@ -69,4 +69,4 @@ def answers(url: str, verify: Path | None = None) -> bool:
         answer = requests.get(url, timeout=_PROBE_S, verify=str(verify) if verify else None)
     except requests.RequestException:
         return False
-    return answer.status_code == requests.codes.ok
+    return bool(answer.status_code == requests.codes.ok)
