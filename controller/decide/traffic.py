@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from controller.decide.proposal import Question
+from controller.estimate.demand import LONG_S, Demand
 from controller.estimate.ownership import QUIET_S, drifted
 from controller.estimate.split import observed_weights
 from controller.model.copies import replace
@@ -182,7 +183,7 @@ def _waiting(question: Question, memory: TrafficMemory, before: Weights, lacks: 
 
 def _lack(question: Question, subset: str, percent: int, final: Counts) -> _Lack | None:
     demand = None if question.world.evidence.blind else question.world.demand
-    total_rps = demand.sized_rps if demand is not None else 0.0
+    total_rps = _most_rps(question, demand) if demand is not None else 0.0
     needed_rps = percent / 100 * total_rps
     ready, carried = _ready(question, subset, final), _carried(question, subset, final)
     if ready and carried >= needed_rps * (1 - _TOLERANCE):
@@ -196,6 +197,12 @@ def _lack(question: Question, subset: str, percent: int, final: Counts) -> _Lack
     replicas = max(1, math.ceil(needed_rps / each * (1 - _TOLERANCE)))
     word = "replica" if replicas == 1 else "replicas"
     return _Lack(f"{subset} needs {replicas} ready {word} for {part}, has {ready}", names[0], replicas)
+
+
+def _most_rps(question: Question, demand: Demand) -> float:
+    """The demand that a raise is held against: the most of the last minute, for one quiet window proves nothing."""
+    since = question.snapshot.at - LONG_S
+    return max(demand.sized_rps, *(p.arrival_rps for p in question.memory.demand if p.at >= since), 0.0)
 
 
 def _variants(question: Question, subset: str) -> list[str]:

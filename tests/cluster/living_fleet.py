@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from controller.cluster.client import PatchKind, Resource
+from controller.cluster.names import DEPLOYMENTS, FLEETS, STATEFUL_SETS
 from engine.load.records import Results, read_results
 from engine.local.files import replace_json
 from engine.local.ports import LOOPBACK, free_port
@@ -31,15 +32,16 @@ ROOT = Path(__file__).parents[2]
 MODEL = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 OWN = "vllm-governor"
 SERVICE_ENTRIES = Resource("networking.istio.io", "v1", "serviceentries")
-FLEETS = Resource("governor.dev", "v1alpha1", "fleets")
 SCRAPE_S = 2.0
 COLD_START_S = 10.0
 """Of the pods that come after the first ones."""
+PATHS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
+ONE = {"v1": "Deployment"}
 Document = dict[str, Any]
 
 
-def deployment(version: str, replicas: int, node: Mapping[str, str]) -> Document:
-    """A Deployment of one-GPU pods that the test kubelet gives a simulated L40S each."""
+def workload(version: str, replicas: int, node: Mapping[str, str], kind: str = "Deployment") -> Document:
+    """A Deployment or StatefulSet of one-GPU pods; the test kubelet gives each a simulated L40S."""
     labels = {"app": f"vllm-server-{version}", "version": version, "governor.dev/variant": version}
     annotations = {
         MARK: "true",
@@ -51,23 +53,25 @@ def deployment(version: str, replicas: int, node: Mapping[str, str]) -> Document
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {"nodeSelector": dict(node), "containers": [container], "terminationGracePeriodSeconds": 60},
     }
-    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": labels["app"]}}, "template": template}
+    spec: Document = {"replicas": replicas, "selector": {"matchLabels": {"app": labels["app"]}}, "template": template}
+    if kind == "StatefulSet":
+        spec |= {"serviceName": labels["app"], "podManagementPolicy": "Parallel"}
     metadata = {"name": f"vllm-server-{version}"}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def fleet(namespace: str, versions: Sequence[str] = ("v1",), **spec: Any) -> Document:
-    """A Fleet of L40S variants, cold start 10 s."""
+def fleet(namespace: str, kinds: Mapping[str, str] = ONE, **spec: Any) -> Document:
+    """A Fleet of L40S variants by version, cold start 10 s."""
     variants = [
         {
             "name": version,
-            "scaleTargetRef": {"name": f"vllm-server-{version}"},
+            "scaleTargetRef": {"kind": kind, "name": f"vllm-server-{version}"},
             "subset": version,
             "accelerator": "l40s",
             "costPerHour": 1.86,
             "replicas": {"min": 1, "max": 4},
         }
-        for version in versions
+        for version, kind in kinds.items()
     ]
     scaling = {"coldStart": "10s", "stabilization": {"down": "30s"}}
     found = {"modelName": MODEL, "host": "vllm-server", "variants": variants, "scaling": scaling, **spec}
@@ -114,7 +118,8 @@ class LivingFleet:
         finally:
             process.end(10.0)
 
-    def load(self, phases: Sequence[tuple[float, float]], seed: int = 1) -> Results:
+    @contextmanager
+    def loading(self, phases: Sequence[tuple[float, float]], seed: int = 1) -> Iterator[Loading]:
         """Conversations by Poisson arrivals through the gateway: (seconds, requests/s) one after the other."""
         scenario = yaml.safe_load((ROOT / "engine" / "load" / "scenarios" / "calm.yaml").read_text())
         scenario["phases"] = [
@@ -127,18 +132,36 @@ class LivingFleet:
         argv += ["--results", str(results), "--model", MODEL, "--seed", str(seed), "--stdin-lifeline"]
         process = Process("load", argv, self.folder / "load.log")
         try:
-            assert process.wait(sum(seconds for seconds, _ in phases) + 120), "the load did not end"
+            yield Loading(process, results, sum(seconds for seconds, _ in phases) + 120)
         finally:
             process.end(1.0)
-        assert process.exit_code() == 0, process.last_words()
-        return read_results(results)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A load that goes on. `limit_s` bounds the wait for its end."""
+
+    process: Process
+    file: Path
+    limit_s: float
+
+    def results(self) -> Results:
+        """What became of every request, once the load has ended."""
+        assert self.process.wait(self.limit_s), "the load did not end"
+        assert self.process.exit_code() == 0, self.process.last_words()
+        return read_results(self.file)
 
 
 @contextmanager
 def living_fleet(
-    plane: ControlPlane, namespace: str, folder: Path, replicas: Mapping[str, int], node: Mapping[str, str]
+    plane: ControlPlane,
+    namespace: str,
+    folder: Path,
+    node: Mapping[str, str],
+    replicas: Mapping[str, int],
+    kinds: Mapping[str, str] = ONE,
 ) -> Iterator[LivingFleet]:
-    """Deployments with so many replicas by version, all ready; gateway, kubelet, Prometheus. No Fleet yet."""
+    """Workloads with so many replicas by version, all ready; gateway, kubelet, Prometheus. No Fleet yet."""
     targets = folder / "prometheus" / "targets.json"
 
     def changed(endpoints: Sequence[Endpoint]) -> None:
@@ -166,7 +189,10 @@ def living_fleet(
                 first = next(iter(replicas))
                 split = {version: 100 if version == first else 0 for version in replicas}
                 plane.apply(gateway.virtual_service(split))
-                plane.apply([deployment(v, n, node) for v, n in replicas.items()], namespace)
+                for version, count in replicas.items():
+                    # Created, not applied: whoever applies a count drives it, and is not fought.
+                    document = workload(version, count, node, kinds[version])
+                    plane.client.create(PATHS[kinds[version]].path(namespace), document)
                 wait_until("all pods are ready", lambda: found.ready() == sum(replicas.values()), timeout_s=60)
                 wait_until("Prometheus answers", lambda: answers(f"{url}/-/ready"))
                 kubelet.cold_start_s = COLD_START_S
