@@ -39,7 +39,7 @@ test-live: $(STAMP) ## The local stack in real time: scenarios, faults, crashes 
 	@$(BIN)/pytest -m live tests/live $(ARGS)
 
 test-cluster: $(STAMP) ## A real control plane and mesh (builds them once: 20 minutes)
-	@$(DEBIAN) --required openssl
+	@$(DEBIAN) --required openssl prometheus
 	@$(BIN)/python -m tests.cluster.plane.binaries
 	@$(BIN)/pytest -m cluster tests/cluster $(ARGS)
 

@@ -345,3 +345,17 @@ def test_what_was_decided_reads_back_and_a_fleet_without_traffic_is_written_as_e
 
 def test_a_memory_from_before_there_was_traffic_still_loads() -> None:
     assert from_json(FleetMemory, b'{"fleet": "llm/llama-8b", "version": 1}').traffic is None
+
+
+def test_one_quiet_window_is_no_reason_to_move_the_most_of_the_last_minute_counts() -> None:
+    play = playing(4, 1, arrival_rps=4.0)
+    assert move(play.cycle()) == WANTED
+
+    lately_busy = playing(4, 1, arrival_rps=4.0)
+    assert lately_busy.memory is not None
+    first, *rest = reversed(lately_busy.memory.demand)
+    busy = (*reversed(rest), replace(first, arrival_rps=20.0))
+    lately_busy.memory = replace(lately_busy.memory, demand=busy)
+
+    assert lately_busy.cycle().weights is None
+    assert in_sync(lately_busy.plans[-1]).reason == "WaitingForCapacity"
