@@ -196,15 +196,16 @@ class ScrapeSignals:
 
     def _follow(self, wanted: Collection[Which]) -> None:
         """Scrape exactly the wanted replicas; keep those that left until no window reaches them."""
-        scrapers = dict(self._scrapers)
-        for which in [which for which in scrapers if which not in wanted]:
-            self._ended[which] = scrapers.pop(which)
-            self._ended[which].stop()
+        gone = {which: scraper for which, scraper in self._scrapers.items() if which not in wanted}
+        for scraper in gone.values():
+            scraper.stop()
+        self._ended |= gone
+        self._scrapers = {which: scraper for which, scraper in self._scrapers.items() if which not in gone}
         for which in wanted:
-            if which not in scrapers:
+            if which not in self._scrapers:
                 before = self._ended.pop(which, None)
-                scrapers[which] = self._scraper(which, before.history if before else History(self._keep_s))
-        self._scrapers = scrapers
+                scraper = self._scraper(which, before.history if before else History(self._keep_s))
+                self._scrapers = {**self._scrapers, which: scraper}
         horizon_s = time.monotonic() - self._keep_s
         for which in [w for w, scraper in self._ended.items() if scraper.history.ended_at_s < horizon_s]:
             self._ended.pop(which).join()
