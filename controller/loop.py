@@ -206,6 +206,7 @@ class Loop:
             source_skew_s=signals.source_skew_s,
             warnings=signals.warnings,
             active_schedules=active_schedules(fleet, seen.at),
+            problem=self._adapters.fleets.problems().get(fleet.key, ""),
             vllm_family=signals.vllm_family,
             interval_s=self._settings.tick_interval_s,
             pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),

@@ -16,6 +16,7 @@ from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.loop import Adapters, Loop
 from controller.model.fleet import Fleet, Variant
+from controller.observe.accepted import AcceptedFleets
 from controller.observe.fleet_file import FleetFile, load_fleets
 from controller.observe.local import LocalReplicaReader, LocalWeightReader
 from controller.observe.prometheus import PrometheusSignals
@@ -64,9 +65,9 @@ class Daemon:
 
 def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -> Daemon:
     """Build the daemon. Raises UsageError for what the user gave, TransientError where the state folder refuses."""
-    fleets = load_fleets(fleet_path)
+    declared = load_fleets(fleet_path)
     profiles = Profiles(fleet_path)
-    for fleet in fleets:
+    for fleet in declared:
         profiles(fleet)
     if settings.supervisor_url is None:
         raise UsageError(
@@ -74,7 +75,8 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
             "system with `governor local` (a Kubernetes cluster is not supported yet)"
         )
     if settings.prometheus_url is None:
-        check_reach(fleets)
+        check_reach(declared)
+    fleets = AcceptedFleets(FleetFile(fleet_path), profiles)
     clock = SystemClock(settings.clock_offset_s)
     encoder = MemoryEncoder()
     file = MemoryFile(settings.state_dir / MEMORY_NAME, encoder)
@@ -86,7 +88,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
     reader = SeenTargets(LocalReplicaReader(settings.supervisor_url))
     signals = _signals(settings, clock, proxy_admin_url)
     adapters = Adapters(
-        fleets=FleetFile(fleet_path),
+        fleets=fleets,
         signals=signals,
         reader=reader,
         writer=_writer(settings, reader, store),
@@ -110,6 +112,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
             lost_records=loop.lost_records,
             journal_error=journal.error,
             memory_error=file.error,
+            fleet_errors=tuple(dict.fromkeys(fleets.problems().values())),
         )
 
     def close() -> None:

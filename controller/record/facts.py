@@ -19,3 +19,5 @@ class DaemonFacts:
     journal_error: str = ""
     """Why the journal's last write failed; empty when it did not."""
     memory_error: str = ""
+    fleet_errors: tuple[str, ...] = ()
+    """Why newest versions of fleets were refused."""

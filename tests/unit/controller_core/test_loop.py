@@ -37,6 +37,7 @@ class World:
     at: float = T0
     inflight: float = 10.0
     profiles: Callable[[Fleet], Mapping[str, Profile]] = priors
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def _may(self, name: str) -> None:
         self.calls.append(name)
@@ -45,6 +46,9 @@ class World:
 
     def fleets(self) -> Sequence[Fleet]:
         return self.found
+
+    def problems(self) -> Mapping[str, str]:
+        return self.refused
 
     def read_replicas(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
         self._may("replicas")
@@ -172,6 +176,16 @@ def test_a_users_mistake_in_one_fleet_is_said_without_a_traceback(log: LogCaptur
     assert "profile x" in said["error"]
     assert "exc_info" not in said
     assert [r.fleet.metadata.name for r in world.published[0][0]] == ["whole"]
+
+
+def test_a_refused_version_of_a_fleet_is_a_condition_of_that_fleet_alone() -> None:
+    world = World([named("kept"), named("whole")], refused={"llm/kept": "f.yaml:3: is no YAML", "g.yaml": "empty"})
+    world.loop().tick()
+    found = {
+        r.fleet.metadata.name: [c.message for c in r.plan.decision.conditions if c.type == "FleetAccepted"]
+        for r in world.published[0][0]
+    }
+    assert found == {"kept": ["the last good version stays in force: f.yaml:3: is no YAML"], "whole": []}
 
 
 def test_decisions_wait_for_a_journal_that_refuses_and_are_written_later_in_order() -> None:
