@@ -11,6 +11,7 @@ from pathlib import Path
 from controller.act.dry_run import DryRunReplicaWriter
 from controller.act.gate import Gate, SavedIntents, SeenTargets
 from controller.act.local import LocalReplicaWriter
+from controller.cli.boundary import Boundary
 from controller.cli.version import program_version
 from controller.clock import SystemClock
 from controller.errors import UsageError
@@ -60,6 +61,8 @@ class Daemon:
     settings: Settings
     board: StatusBoard
     facts: Callable[[], DaemonFacts]
+    boundary: Boundary
+    """Around all that runs on schedule."""
     close: Callable[[], None]
 
 
@@ -100,6 +103,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
         weights=LocalWeightReader(settings.supervisor_url),
     )
     loop = Loop(adapters, settings)
+    boundary = Boundary()
 
     def facts() -> DaemonFacts:
         return DaemonFacts(
@@ -112,6 +116,8 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
             lost_records=loop.lost_records,
             journal_error=journal.error,
             memory_error=file.error,
+            failed_cycles=boundary.failed,
+            cycle_error=boundary.error,
             fleet_errors=tuple(dict.fromkeys(fleets.problems().values())),
         )
 
@@ -119,7 +125,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
         signals.close()
         journal.close()
 
-    return Daemon(loop, adapters, settings, board, facts, close)
+    return Daemon(loop, adapters, settings, board, facts, boundary, close)
 
 
 def _writer(settings: Settings, reader: SeenTargets, store: SavedIntents) -> ReplicaWriter:

@@ -145,10 +145,11 @@ def serve(daemon: Daemon, client_stats: Path | None) -> None:
 
 def _scheduler(daemon: Daemon) -> BackgroundScheduler:
     """Full cycles and light looks, each never twice at once; a late one runs once, not for every time missed."""
-    settings = daemon.settings
+    settings, around = daemon.settings, daemon.boundary.around
+    tick, watch = around("full cycle", daemon.loop.tick), around("light look", daemon.loop.watch)
     defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
-    scheduler.add_job(daemon.loop.tick, id="first")
-    scheduler.add_job(daemon.loop.tick, "interval", seconds=settings.tick_interval_s, id="tick")
-    scheduler.add_job(daemon.loop.watch, "interval", seconds=settings.wake_interval_s, id="watch")
+    scheduler.add_job(tick, id="first")
+    scheduler.add_job(tick, "interval", seconds=settings.tick_interval_s, id="tick")
+    scheduler.add_job(watch, "interval", seconds=settings.wake_interval_s, id="watch")
     return scheduler

@@ -21,3 +21,7 @@ class DaemonFacts:
     memory_error: str = ""
     fleet_errors: tuple[str, ...] = ()
     """Why newest versions of fleets were refused."""
+    failed_cycles: int = 0
+    """Full cycles and light looks that ended by a defect."""
+    cycle_error: str = ""
+    """What ended the last of them; empty when they ended well."""
