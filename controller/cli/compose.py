@@ -123,6 +123,7 @@ def compose(settings: Settings, fleet_path: Path, proxy_admin_url: str | None) -
 
     def close() -> None:
         signals.close()
+        loop.close()
         journal.close()
 
     return Daemon(loop, adapters, settings, board, facts, boundary, close)
