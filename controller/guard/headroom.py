@@ -6,24 +6,22 @@ import math
 
 from controller.estimate.capacity import SPARE_RATIO
 from controller.estimate.coldstart import arriving, unseen
-from controller.guard.base import GuardContext, keep, shrinks
+from controller.guard.base import GuardContext, governed, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import ScaleTarget
 
 
 def headroom(context: GuardContext, proposed: Counts) -> Step | None:
     """Give back replicas one by one until the prediction holds."""
-    demand = context.world.demand
-    if context.overridden or not shrinks(proposed, context.current):
+    demand, current = context.world.demand, governed(context, proposed)
+    if not shrinks(proposed, current):
         return None
     if demand is None:
-        return keep(
-            "headroom", proposed, context.current, Reason.HEADROOM, "demand is unknown: nothing to predict with"
-        )
+        return keep("headroom", proposed, current, Reason.HEADROOM, "demand is unknown: nothing to predict with")
     idle = demand.sized_rps <= 0 and demand.running + demand.waiting <= 0
     counts = proposed
-    while not idle and shrinks(counts, context.current) and _carried(context, counts) < demand.sized_rps:
-        counts = _one_back(counts, context.current)
+    while not idle and shrinks(counts, current) and _carried(context, counts) < demand.sized_rps:
+        counts = _one_back(counts, current)
     if counts == proposed:
         return None
     text = f"{_carried(context, proposed):.1f} requests/s could be carried, {demand.sized_rps:.1f}/s are planned for"
