@@ -42,6 +42,8 @@ from engine.profile import Profile
 
 _UNWRITTEN_MAX = 20_000
 """Cycles kept for a journal that cannot be written, before the oldest are let go (and counted)."""
+_REMEMBERED_S = 86_400.0
+"""What was learned of a fleet that is declared no more is kept so long: a mistaken edit forgets nothing."""
 
 _log = structlog.get_logger("governor")
 
@@ -101,7 +103,9 @@ class Loop:
     def tick(self) -> None:
         """One full cycle over all fleets."""
         with self._lock:
-            self._cycle(self._adapters.fleets.fleets())
+            fleets = self._adapters.fleets.fleets()
+            self._cycle(fleets)
+            self._forget_gone(fleets)
 
     def stand_by(self) -> None:
         """Another instance leads, and changes what is remembered: the next cycle loads it anew."""
@@ -123,6 +127,26 @@ class Loop:
         finally:
             self._lock.release()
         return True
+
+    def close(self) -> None:
+        """The end: what waits for the journal is tried once more, and what is lost for good is said."""
+        with self._lock:
+            why = self._journal_rest()
+            self.lost_records += len(self._unwritten)
+            self._unwritten = []
+            if self.lost_records:
+                _log.error("decisions lost", lost=self.lost_records, error=why)
+
+    def _journal_rest(self) -> str:
+        """Why the journal did not take what waits for it; empty where it did, or nothing waits."""
+        if not self._unwritten:
+            return ""
+        try:
+            self._adapters.journal.append(self._unwritten, self._unwritten_base)
+            self._unwritten = []
+        except TransientError as error:
+            return str(error)
+        return ""
 
     def _cycle(self, fleets: Sequence[Fleet]) -> None:
         started = self._adapters.clock.monotonic()
@@ -219,12 +243,20 @@ class Loop:
             source_skew_s=signals.source_skew_s,
             warnings=signals.warnings,
             active_schedules=active_schedules(fleet, seen.at),
+            problem=self._adapters.fleets.problems().get(fleet.key, ""),
             vllm_family=signals.vllm_family,
             interval_s=self._settings.tick_interval_s,
             pressure=self._watch.recent(fleet.key, self._adapters.clock.monotonic()),
             unread=seen.unread,
             route=_route(split) if fleet.spec.traffic is not None else None,
         )
+
+    def _forget_gone(self, declared: Sequence[Fleet]) -> None:
+        """Memories of fleets that were removed leave a day after their last decision."""
+        oldest, kept = self._adapters.clock.now() - _REMEMBERED_S, {f.key for f in declared}
+        for key in [k for k, m in self._memories.items() if k not in kept and _last_at(m) < oldest]:
+            del self._memories[key]
+            _log.info("memory of a removed fleet forgotten", fleet=key)
 
     def _persist(self, records: Sequence[CycleRecord], before: Mapping[str, FleetMemory]) -> bool:
         """Memory and journal on disk before anything is written to the cluster. False where the disk refuses."""
@@ -237,12 +269,10 @@ class Loop:
         except TransientError as error:
             durable = False
             _log.error("memory not saved", error=str(error))
-        try:
-            self._adapters.journal.append(self._unwritten, self._unwritten_base)
-            self._unwritten = []
-        except TransientError as error:
+        refusal = self._journal_rest()
+        if refusal:
             durable = False
-            _log.error("journal not written", error=str(error), waiting=len(self._unwritten))
+            _log.error("journal not written", error=refusal, waiting=len(self._unwritten))
             self._forget_oldest()
         return durable
 
@@ -303,6 +333,12 @@ class Loop:
 
 def _route(split: WeightReading) -> RouteState:
     return RouteState(split.resource_version, split.foreign, split.problem)
+
+
+def _last_at(memory: FleetMemory) -> float:
+    """When something was last decided under this memory, or it began."""
+    last = memory.recommendations[-1].at if memory.recommendations else 0.0
+    return max(last, memory.started_at or 0.0, memory.lost_at or 0.0)
 
 
 def _say(record: CycleRecord) -> None:

@@ -2,8 +2,9 @@
 
     estimate -> decide -> guard -> writes in safe order
 
-No clock, network, file, log, randomness or environment here or below: the same arguments give the same Plan, on any
-machine, which is what lets the journal replay every decision bit for bit.
+No clock, network, file, log, randomness or environment here or below: the same arguments give the same Plan under the
+same build of Python and of the C library's mathematics (whose `exp` and `log` may differ in the last bit elsewhere),
+which is what lets the journal replay every decision bit for bit.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def plan(
 
 
 def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
-    overridden = override.in_force(question)
-    proposal = _propose(question, overridden=overridden)
+    by_hand = override.in_force(question)
+    policy = thresholds.propose if question.fleet.spec.scaling.policy == "thresholds" else slo.propose
+    proposal = policy(question) if by_hand is None else override.propose(question, by_hand, policy)
     context = GuardContext(
         snapshot=question.snapshot,
         memory=question.memory,
@@ -77,7 +79,7 @@ def _decided(question: Question, guards: tuple[Guard, ...]) -> Plan:
         current=question.current,
         bounds=question.bounds,
         serving=tuple(question.serving()),
-        overridden=overridden,
+        by_hand=frozenset(by_hand.replicas if by_hand is not None else ()),
         split=question.split,
     )
 
@@ -117,14 +119,6 @@ def _binding(steps: tuple[Step, ...]) -> Step:
     return next((s for s in reversed(steps) if s.before != s.after), steps[-1])
 
 
-def _propose(question: Question, *, overridden: bool) -> Proposal:
-    if overridden:
-        return override.propose(question)
-    if question.fleet.spec.scaling.policy == "thresholds":
-        return thresholds.propose(question)
-    return slo.propose(question)
-
-
 def _target(snapshot: Snapshot, name: str) -> ScaleTarget | None:
     state = snapshot.variant(name)
     return state.target if state is not None else None
@@ -156,7 +150,8 @@ def _action(before: Counts, after: Counts, moved: Moved | None) -> Action:
 
 def _sentence(question: Question, final: Counts, steps: tuple[Step, ...], moved: Moved | None) -> str:
     changed = [s for s in steps if s.before != s.after] or list(steps[-1:])
-    why = "; ".join(s.message for s in changed[-2:])
+    said = [s.message for s in steps if s.reason is Reason.OVERRIDE and s not in changed[-2:]]
+    why = "; ".join([*(s.message for s in changed[-2:]), *said])
     step = None if moved is None else moved.step(final)
     more = "" if step is None or step in changed else f"; {step.message}"
     if final == question.current:

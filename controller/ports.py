@@ -44,6 +44,10 @@ class FleetSource(Protocol):
         """Every valid fleet, newest version. A fleet that turned bad keeps its last good version."""
         ...
 
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong with newest versions, by fleet key, or by where it is declared if its key is not known."""
+        ...
+
 
 class SignalSource(Protocol):
     """Where metrics come from: Prometheus, or the replicas themselves."""

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
 from controller.act.gate import Gate, SavedIntents, SeenTargets, SeenWeights, WeightGate, leading
+from controller.cli.boundary import Boundary
 from controller.cli.place import Place
 from controller.cli.version import program_version
 from controller.clock import Clock, SystemClock
 from controller.loop import Adapters, Loop
+from controller.observe.accepted import AcceptedFleets
 from controller.observe.access import authorised
 from controller.observe.prometheus import MAX_ANSWER_BYTES, PrometheusSignals
 from controller.observe.queries import Scope
 from controller.observe.scrape import ScrapeSignals
-from controller.ports import Board, Journal, ReplicaWriter, SignalSource, WeightWriter
+from controller.ports import Board, FleetSource, Journal, ReplicaWriter, SignalSource, WeightWriter
 from controller.record.board import StatusBoard
 from controller.record.cluster_board import Boards
 from controller.record.encoded import MemoryEncoder
@@ -51,6 +53,8 @@ class Daemon:
     settings: Settings
     board: StatusBoard
     facts: Callable[[], DaemonFacts]
+    boundary: Boundary
+    """Around all that runs on schedule."""
     leading: Callable[[], bool]
     term: Callable[[], int]
     start: Callable[[], None]
@@ -91,8 +95,10 @@ def compose(
     )
     board = StatusBoard(clock)
     signals = _signals(settings, clock, proxy_admin_url)
-    adapters = _adapters(settings, place, signals, journal, Boards(board, *place.boards), clock)
+    fleets = AcceptedFleets(place.fleets, place.profiles)
+    adapters = _adapters(settings, place, fleets, signals, journal, Boards(board, *place.boards), clock)
     loop = Loop(adapters, settings)
+    boundary = Boundary()
 
     def facts() -> DaemonFacts:
         return DaemonFacts(
@@ -106,18 +112,28 @@ def compose(
             lost_records=loop.lost_records,
             journal_error=journal.error,
             memory_error=place.memory_error(),
+            failed_cycles=boundary.failed,
+            cycle_error=boundary.error,
+            fleet_errors=tuple(dict.fromkeys(fleets.problems().values())),
         )
 
     def close() -> None:
         signals.close()
+        loop.close()
         place.close()
         journal.close()
 
-    return Daemon(loop, adapters, settings, board, facts, place.leading, place.term, place.start, close)
+    return Daemon(loop, adapters, settings, board, facts, boundary, place.leading, place.term, place.start, close)
 
 
 def _adapters(
-    settings: Settings, place: Place, signals: SignalSource, journal: Journal, board: Board, clock: Clock
+    settings: Settings,
+    place: Place,
+    fleets: FleetSource,
+    signals: SignalSource,
+    journal: Journal,
+    board: Board,
+    clock: Clock,
 ) -> Adapters:
     """The place's adapters behind the gate; a dry run has writers that cannot write."""
     store = SavedIntents(place.store)
@@ -126,7 +142,7 @@ def _adapters(
     writer: ReplicaWriter = Gate(place.writer, [lead, reader.opposed, store.unsaved])
     weight_writer: WeightWriter = WeightGate(place.weight_writer, [lead, routes.opposed, store.unsaved])
     return Adapters(
-        fleets=place.fleets,
+        fleets=fleets,
         signals=signals,
         reader=reader,
         writer=DryRunReplicaWriter() if settings.dry_run else writer,

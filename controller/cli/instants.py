@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from controller.errors import UsageError
 
+_EARLIEST_S = 1e9
+"""In 2001. A smaller number is a year or a day without its dashes."""
+
 
 def parse_instant(option: str, text: str | None) -> float | None:
     """UTC seconds of "2026-01-31T12:00:05", with or without a zone (none: UTC), or of seconds since the epoch.
@@ -19,6 +22,11 @@ def parse_instant(option: str, text: str | None) -> float | None:
         seconds = float(text)
     except ValueError:
         return _iso(option, text)
+    if seconds < _EARLIEST_S:
+        raise UsageError(
+            f"{option} {text!r} would be seconds since 1970, and is long before any decision: "
+            'write "2026-01-31T12:00:05" (UTC)'
+        )
     if math.isfinite(seconds):
         return seconds
     raise _refused(option, text)

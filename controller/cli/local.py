@@ -32,6 +32,8 @@ def local(
 
     Ends with Ctrl-C, or by itself with --exit or --duration. Prints what clients saw and what it cost.
 
+    Exit code 0; 2 for a mistake in what was given or a part that failed; 3 for a run that the machine was too busy for.
+
     Examples:
       governor local
       governor local --scenario step --exit --json report.json

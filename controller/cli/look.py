@@ -19,8 +19,10 @@ from controller.record.journal_search import find_decision, fleets_in
 from controller.record.wording import UNKNOWN, instant, number, percent
 
 _DECISIONS = 200
+_NAMED = 3
+"""Reasons of a failed check that are told; the rest is counted."""
 
-CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 1 when a fleet needs attention.")]
+CheckOption = Annotated[bool, typer.Option("--check", help="Exit with 1 when something needs attention.")]
 FleetArgument = Annotated[
     str | None, typer.Argument(help="namespace/name; not needed where there is only one.", metavar="[FLEET]")
 ]
@@ -34,7 +36,9 @@ JournalOption = Annotated[
 def status(url: UrlOption = DEFAULT_URL, output: OutputOption = Output.TABLE, check: CheckOption = False) -> None:
     """Show every fleet: state, replicas, load, objectives, cost, last decision.
 
-    Exit code 0; with --check 1 when a fleet needs attention; 2 when no daemon answers.
+    Exit code 0; 2 when no daemon answers.
+
+    With --check 1, and why on one line: a fleet needs attention, lacks metrics, was refused, or there is none.
 
     Examples: governor status; governor status --output json; governor status --check
     """
@@ -43,7 +47,10 @@ def status(url: UrlOption = DEFAULT_URL, output: OutputOption = Output.TABLE, ch
         typer.echo(_status_text(seen))
     else:
         emit(seen, output)
-    if check and any(fleet["state"]["level"] == "attention" for fleet in seen["fleets"]):
+    troubles = _troubles(seen) if check else []
+    if troubles:
+        more = [f"and {len(troubles) - _NAMED} more"] if len(troubles) > _NAMED else []
+        typer.echo(f"governor: check failed: {'; '.join(troubles[:_NAMED] + more)}", err=True)
         raise typer.Exit(1)
 
 
@@ -111,10 +118,30 @@ def _one_of(known: list[str], fleet: str | None, place: str) -> str:
     raise UsageError(f"{place} has {asked}: name one of {shown}")
 
 
+def _troubles(seen: dict[str, Any]) -> list[str]:
+    """Why somebody should look, most general first."""
+    return [
+        *([] if seen["fleets"] else [_no_fleet(seen)]),
+        *seen["errors"],
+        *(f"{fleet['fleet']}: {trouble}" for fleet in seen["fleets"] for trouble in _of_fleet(fleet)),
+    ]
+
+
+def _of_fleet(fleet: dict[str, Any]) -> list[str]:
+    if fleet["state"]["level"] == "attention":
+        return [fleet["state"]["sentence"]]
+    lost = [c for c in fleet["amiss"] if c["type"] == "MetricsAvailable"]
+    return [f"{c['type']} is {c['status']}: {c['message']}" for c in lost]
+
+
+def _no_fleet(seen: dict[str, Any]) -> str:
+    return "no fleet yet: the first cycle has not ended" if seen["at"] is None else "no fleet is controlled"
+
+
 def _status_text(seen: dict[str, Any]) -> str:
     """Two lines for each fleet, which fit a terminal of 80 columns, and below them what is amiss."""
     if not seen["fleets"]:
-        return "no fleet yet: the first cycle has not ended"
+        return "\n".join([_no_fleet(seen), *seen["errors"]])
     rows = [_HEADINGS, *map(_row, seen["fleets"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
     lines = [_aligned(_HEADINGS, widths)]

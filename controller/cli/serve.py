@@ -46,10 +46,11 @@ def serve(daemon: Daemon, client_stats: Path | None) -> None:
 
 def _scheduler(daemon: Daemon) -> BackgroundScheduler:
     """Full cycles and light looks, each never twice at once; a late one runs once, not for every time missed."""
-    settings, turns = daemon.settings, Turns(daemon)
+    settings, turns, around = daemon.settings, Turns(daemon), daemon.boundary.around
     defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
-    scheduler.add_job(turns.tick, id="first")
-    scheduler.add_job(turns.tick, "interval", seconds=settings.tick_interval_s, id="tick")
-    scheduler.add_job(turns.watch, "interval", seconds=settings.wake_interval_s, id="watch")
+    tick, watch = around("full cycle", turns.tick), around("light look", turns.watch)
+    scheduler.add_job(tick, id="first")
+    scheduler.add_job(tick, "interval", seconds=settings.tick_interval_s, id="tick")
+    scheduler.add_job(watch, "interval", seconds=settings.wake_interval_s, id="watch")
     return scheduler

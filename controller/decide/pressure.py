@@ -6,6 +6,8 @@ change has had time to show, and only while nothing is on its way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from controller.decide.proposal import Question, text_of, with_count
 from controller.estimate.coldstart import arriving, unseen
 from controller.model.decision import Counts, Reason, Step
@@ -30,18 +32,29 @@ def under_pressure(question: Question, counts: Counts) -> Step | None:
 
 
 def _answer(question: Question, counts: Counts, state: VariantState, why: str) -> Step:
-    """Nothing shrinks meanwhile; one more as soon as nothing is on its way, where that is allowed."""
+    """Nothing shrinks meanwhile; one more as soon as nothing is on its way: of that variant, or else of the next."""
     now = dict(question.current)
     kept = tuple((name, max(replicas, now[name])) for name, replicas in counts)
-    if _on_the_way(question, state):
+    chosen = _with_room(question, state, dict(kept))
+    if _on_the_way(question, state) or (chosen is not None and _on_the_way(question, chosen)):
         text = f"{why}, but capacity is on its way or has just come: {text_of(kept)}"
         return Step("pressure", counts, kept, Reason.IN_FLIGHT, text)
     most = question.bounds[state.name]
-    if now[state.name] >= most.max:
-        text = f"{why}, but at most {most.max} of {state.name} are allowed ({most.source})"
-        return Step("pressure", counts, kept, Reason.PRESSURE, text)
-    grown = with_count(kept, state.name, now[state.name] + 1)
-    return Step("pressure", counts, grown, Reason.PRESSURE, f"{why}: one more than the model asks for")
+    full = f"at most {most.max} of {state.name} are allowed ({most.source})"
+    if chosen is None:
+        return Step("pressure", counts, kept, Reason.PRESSURE, f"{why}, but {full}")
+    grown = with_count(kept, chosen.name, max(dict(kept)[chosen.name], now[chosen.name] + 1))
+    text = f"{why}: one more than the model asks for"
+    if chosen is not state:
+        text = f"{why}; {full}: one more of {chosen.name} than the model asks for"
+    return Step("pressure", counts, grown, Reason.PRESSURE, text)
+
+
+def _with_room(question: Question, pressed: VariantState, counts: Mapping[str, int]) -> VariantState | None:
+    """The pressed variant, or where it has its most the next one that may carry its traffic; None: all are full."""
+    others = [s for n in question.serving() if (s := question.snapshot.variant(n)) is not None and s is not pressed]
+    found = (s for s in (pressed, *others) if counts[s.name] < question.bounds[s.name].max)
+    return next(found, None)
 
 
 def _on_the_way(question: Question, state: VariantState) -> bool:

@@ -7,8 +7,9 @@ from functools import partial
 
 from controller.decide import counterfactual
 from controller.decide.allocation import Allocation, Mixture, Option, allocate
+from controller.decide.idle import asleep, idle_or_wake
 from controller.decide.pressure import under_pressure
-from controller.decide.proposal import Proposal, Question, always, text_of, with_count
+from controller.decide.proposal import Proposal, Question, text_of, with_count
 from controller.decide.sizing import left_over, options_of, required_rps, usable_rps
 from controller.decide.split import allocate_split, carried_rps, present, shares_text, uncovered_rps
 from controller.estimate.demand import Demand
@@ -17,15 +18,13 @@ from controller.model.decision import Alternative, Counts, Reason, Step
 _LEAST_RPS = 1e-3
 """Stands for any demand at all: enough that one replica is needed."""
 
-_ON_REFUSAL = always("the first request refused at the proxy starts a replica")
-
 
 def propose(question: Question) -> Proposal:
     """Replicas for all variants; those outside the stable version keep theirs."""
     demand = question.world.demand
     if demand is None or question.world.evidence.blind:
         return _blind(question)
-    idle = _idle_or_wake(question, demand)
+    idle = idle_or_wake(question, demand)
     if idle is not None:
         return idle
     required = required_rps(question, demand)
@@ -87,33 +86,6 @@ def _blind(question: Question) -> Proposal:
     return Proposal(question.current, (step,))
 
 
-def _idle_or_wake(question: Question, demand: Demand) -> Proposal | None:
-    """Down to zero after the idle time where every serving variant allows it; back on refused requests."""
-    serving = question.serving()
-    if any(question.bounds[name].min > 0 for name in serving):
-        return None
-    present = sum(dict(question.current)[name] for name in serving)
-    if present == 0:
-        return _asleep(question, demand)
-    since = question.memory.last_demand_at
-    idle_s = question.snapshot.at - since if since is not None else 0.0
-    if idle_s < question.fleet.spec.scaling.idle_after:
-        return None
-    counts = question.current
-    for name in serving:
-        counts = with_count(counts, name, 0)
-    step = Step("idle", question.current, counts, Reason.IDLE, f"no demand for {idle_s:.0f} s: down to zero")
-    return Proposal(counts, (step,), what_if=_ON_REFUSAL)
-
-
-def _asleep(question: Question, demand: Demand) -> Proposal | None:
-    if demand.refused_rps > 0 or demand.arrival_rps > 0:
-        return None
-    text = "asleep at zero replicas, no request refused"
-    step = Step("idle", question.current, question.current, Reason.IDLE, text)
-    return Proposal(question.current, (step,), what_if=_ON_REFUSAL)
-
-
 def _demand_step(question: Question, demand: Demand, required: float) -> Step:
     left = left_over(question, demand)
     backlog = f" and {left:.0f} requests left over" if left >= 1 else ""
@@ -147,7 +119,7 @@ def _why(
         return (Reason.BUDGET if "budget" in allocation.short else Reason.BOUND_MAX), text
     if _unattainable(question):
         return Reason.UNATTAINABLE, text + "; sized for stability, not for the objective"
-    if sum(dict(question.current).values()) == 0 and demand.refused_rps > 0:
+    if asleep(question) and demand.refused_rps > 0:
         return Reason.WAKE, f"requests are refused at the proxy ({demand.refused_rps:.1f}/s): {text}"
     if any(question.world.given_up.values()) and sum(r for _, r in counts) > sum(allocation.chosen.counts):
         return Reason.RETRY, text + "; one more, because a replica that never got ready was given up"

@@ -26,6 +26,7 @@ def conditions(
         _capacity(question),
         _objective(question, proposal),
         _clock(question),
+        *_accepted(question),
     )
     return settled((*found, *_traffic(question, traffic), *_memory(question)), question.memory.conditions)
 
@@ -34,7 +35,19 @@ def unreadable(question: Question, text: str) -> tuple[Condition, ...]:
     """Not ready, as far as one can see; of everything else stands what was last known."""
     old = question.memory.conditions
     lost = condition("Ready", true=False, reason="Unreadable", message=text, at=question.snapshot.at)
-    return settled((lost, *(c for c in old if c.type != lost.type)), old)
+    new = (lost, *_accepted(question))
+    return settled((*new, *(c for c in old if c.type not in [n.type for n in new])), old)
+
+
+def _accepted(question: Question) -> tuple[Condition, ...]:
+    """Whether the newest version of the Fleet is the one in force; said from the first one on that was not."""
+    problem, at = question.snapshot.problem, question.snapshot.at
+    if problem:
+        text = f"the last good version stays in force: {problem}"
+        return (condition("FleetAccepted", true=False, reason="Invalid", message=text, at=at),)
+    if all(c.type != "FleetAccepted" for c in question.memory.conditions):
+        return ()
+    return (condition("FleetAccepted", true=True, reason="Valid", message="the newest version is in force", at=at),)
 
 
 def _traffic(question: Question, made: TrafficDecision | None) -> tuple[Condition, ...]:

@@ -1,6 +1,7 @@
 """Policy `thresholds`: up when GPU utilisation or the queue is above its limit, down when both are below theirs.
 
-No model: the rule that operators know, on the same guards. The cool-down is a guard.
+No model: the rule that operators know, on the same guards. The cool-down is a guard. The last replica leaves, and the
+first one comes back, by the idle rule.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from functools import partial
 
 from controller.decide.counterfactual import change
+from controller.decide.idle import asleep, idle_or_wake
 from controller.decide.proposal import Proposal, Question, Restrained, with_count
 from controller.decide.split import followed
-from controller.estimate.demand import total
+from controller.estimate.demand import Demand, total
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import VariantState
 
@@ -18,7 +20,27 @@ _Inputs = tuple[tuple[str, float | None], ...]
 
 
 def propose(question: Question) -> Proposal:
-    """One step up, one step down, or nothing, for the first serving variant with room."""
+    """One step up, one step down, or nothing, for the first serving variant with room; to zero and back when idle."""
+    demand = question.world.demand
+    if demand is not None and not question.world.evidence.blind:
+        idle = idle_or_wake(question, demand)
+        if idle is not None:
+            return idle
+        if asleep(question) and demand.arrival_rps > 0:
+            return _wake(question, demand)
+    return _by_rule(question)
+
+
+def _wake(question: Question, demand: Demand) -> Proposal:
+    """One step up: nothing runs that could have a GPU or a queue. Refused requests are part of the arrivals."""
+    refused = f"requests are refused at the proxy ({demand.refused_rps:.1f}/s)" if demand.refused_rps > 0 else ""
+    text = f"{refused or f'{demand.arrival_rps:.1f} requests/s arrive'} and there is no replica"
+    inputs = (("refused_rps", demand.refused_rps), ("arrival_rps", demand.arrival_rps))
+    woken = _answer(question, question.fleet.spec.scaling.thresholds.step_up, Reason.WAKE, text, inputs)
+    return Proposal(woken.counts, woken.steps, short=woken.short)
+
+
+def _by_rule(question: Question) -> Proposal:
     rule = question.fleet.spec.scaling.thresholds
     states = [s for s in question.snapshot.variants if s.name in question.serving()]
     queue = total([s.signals.waiting for s in states])
@@ -53,11 +75,12 @@ def _unsure(states: list[VariantState]) -> str:
 
 
 def _moved(question: Question, step: int) -> Counts:
-    """The counts with the first variant moved that has room; growing also lifts a version at zero."""
+    """The counts with the first variant moved that has room; the last replica of all stays."""
     current = dict(question.current)
+    present = sum(current[name] for name in question.serving())
     for name in question.serving():
-        bounds = question.bounds[name]
-        replicas = min(bounds.max, max(bounds.min, current[name] + step))
+        bounds, last = question.bounds[name], 1 - (present - current[name])
+        replicas = min(bounds.max, max(bounds.min, last, current[name] + step))
         if (replicas - current[name]) * step > 0:
             return with_count(question.current, name, replicas)
     return question.current
@@ -68,10 +91,17 @@ def _answer(question: Question, moved: int, reason: Reason, text: str, inputs: _
     if moved > 0 and counts == question.current:
         reason, text, short = Reason.BOUND_MAX, f"{text}, at the most replicas that are allowed", "max"
     elif moved < 0 and counts == question.current:
-        reason, text = Reason.BOUND_MIN, f"{text}, at the fewest replicas that are allowed"
+        reason, text = _fewest(question, text)
     counts = followed(question, counts)
     step = Step("thresholds", question.current, counts, reason, text, inputs)
     return Proposal(counts, (step,), what_if=partial(_what_if, question, moved), short=short)
+
+
+def _fewest(question: Question, text: str) -> tuple[Reason, str]:
+    if any(question.bounds[name].min > 0 for name in question.serving()):
+        return Reason.BOUND_MIN, f"{text}, at the fewest replicas that are allowed"
+    idle_s = question.fleet.spec.scaling.idle_after
+    return Reason.STEADY, f"{text}, but the last replica leaves after {idle_s:.0f} s without demand"
 
 
 def _what_if(question: Question, moved: int, final: Counts, restrained: Restrained) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 The mean inter-token latency of a window is the mean step time as tokens saw it; counters give the mean step's
 composition (prompt tokens, sequences, context). One window is one noisy linear observation of the five terms, so
 the belief is updated as a Kalman filter with a slowly growing covariance (the card, the driver or the model's
-code may change). Plain Python arithmetic: decisions replay bit for bit on any CPU.
+code may change). Plain Python arithmetic, in an order written out: no numeric library's choice of instructions has a
+say, and what is learned replays bit for bit under the same build of Python and of the C library's mathematics.
 """
 
 from __future__ import annotations

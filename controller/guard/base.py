@@ -23,7 +23,7 @@ from controller.model.snapshot import Snapshot
 class GuardContext:
     """What every guard may look at. `serving`: the variants that carry the fleet's traffic.
 
-    `overridden`: an operator's override is in force, soft guards stand aside.
+    `by_hand`: the variants whose replicas an operator has set for now; soft guards stand aside for these.
     """
 
     snapshot: Snapshot
@@ -33,12 +33,26 @@ class GuardContext:
     current: Counts
     bounds: Mapping[str, EffectiveBounds]
     serving: tuple[str, ...]
-    overridden: bool = False
+    by_hand: frozenset[str] = frozenset()
     split: Mapping[str, float] | None = None
     """Part of the demand by subset that its replicas have to carry; None: all of it by those that serve."""
 
 
 Guard = Callable[[GuardContext, Counts], Step | None]
+
+
+def governed(context: GuardContext, proposed: Counts) -> Counts:
+    """The present counts as soft guards see them: what was set by hand counts as being there already."""
+    if not context.by_hand:
+        return context.current
+    now = dict(context.current)
+    return tuple((name, replicas if name in context.by_hand else now[name]) for name, replicas in proposed)
+
+
+def asleep(context: GuardContext) -> bool:
+    """Whether no serving variant has a replica: growth is then the way back from zero, which no window delays."""
+    now = dict(context.current)
+    return not any(now[name] for name in context.serving)
 
 
 def keep(stage: str, before: Counts, after: Counts, reason: Reason, message: str) -> Step | None:

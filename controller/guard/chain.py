@@ -14,11 +14,11 @@ from controller.guard.stabilize import stabilize_down, stabilize_up
 from controller.model.decision import Counts, Step
 
 GUARDS: tuple[Guard, ...] = (
+    freshness,
     cool_down,
     stabilize_up,
     stabilize_down,
     headroom,
-    freshness,
     step_limit,
     bound_max,
     budget,
@@ -26,8 +26,9 @@ GUARDS: tuple[Guard, ...] = (
     bound_min,
     foreign_writer,
 )
-"""After freshness only the maximum can lower a number, and asks for evidence itself. The budget comes after all that
-give replicas back, so that it counts them; another writer's target is left alone whatever was decided."""
+"""Freshness comes first, so that what evidence forbids is not put down to a window; after it only the maximum can
+lower a number, and asks for evidence itself. The budget comes after all that give replicas back, so that it counts
+them; another writer's target is left alone whatever was decided."""
 
 
 def restrain(

@@ -6,26 +6,24 @@ import math
 
 from controller.estimate.capacity import SPARE_RATIO
 from controller.estimate.coldstart import arriving, unseen
-from controller.guard.base import GuardContext, keep, shrinks
+from controller.guard.base import GuardContext, governed, keep, shrinks
 from controller.model.decision import Counts, Reason, Step
 from controller.model.snapshot import ScaleTarget
 
 
 def headroom(context: GuardContext, proposed: Counts) -> Step | None:
     """Give back replicas one by one until the prediction holds."""
-    demand = context.world.demand
-    if context.overridden or not shrinks(proposed, context.current):
+    demand, current = context.world.demand, governed(context, proposed)
+    if not shrinks(proposed, current):
         return None
     if demand is None:
-        return keep(
-            "headroom", proposed, context.current, Reason.HEADROOM, "demand is unknown: nothing to predict with"
-        )
+        return keep("headroom", proposed, current, Reason.HEADROOM, "demand is unknown: nothing to predict with")
     idle = demand.sized_rps <= 0 and demand.running + demand.waiting <= 0
     counts, short = proposed, ""
     for names, share in _parts(context):
         needed = share * demand.sized_rps
-        while not idle and shrinks(_only(counts, names), context.current) and _carried(context, counts, names) < needed:
-            counts = _one_back(counts, context.current, names)
+        while not idle and shrinks(_only(counts, names), current) and _carried(context, counts, names) < needed:
+            counts = _one_back(counts, current, names)
         if counts != proposed and not short:
             carried = _carried(context, proposed, names)
             short = f"{carried:.1f} requests/s could be carried, {needed:.1f}/s are planned for"

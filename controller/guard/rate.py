@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from controller.guard.base import GuardContext, keep
+from controller.guard.base import GuardContext, governed, keep
 from controller.model.decision import Counts, Reason, Step
 
 
 def step_limit(context: GuardContext, proposed: Counts) -> Step | None:
     """At most `steps.up` more, and `steps.down` fewer (unset: half of the variant's replicas, at least one)."""
-    if context.overridden:
-        return None
     steps = context.fleet.spec.scaling.steps
-    now = dict(context.current)
+    now = dict(governed(context, proposed))
     after = tuple((name, _limited(now[name], replicas, steps.up, steps.down)) for name, replicas in proposed)
     return keep("step", proposed, after, Reason.STEP_LIMIT, "limited to the largest step of one decision")
 

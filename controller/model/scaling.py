@@ -26,7 +26,7 @@ class Thresholds(Model):
     queue_down: float = Field(default=5, ge=0, le=1_000_000)
     """Waiting requests of the whole fleet below which to shrink, together with `gpuDown`."""
     cooldown: Duration = 300.0
-    """Shortest time between two changes."""
+    """Shortest time between two changes; a fleet at 0 replicas does not wait for it."""
     step_up: int = Field(default=1, ge=1, le=1000)
     """Replicas added by one change."""
     step_down: int = Field(default=1, ge=1, le=1000)
@@ -52,7 +52,7 @@ class Stabilization(Model):
     down: Duration = 300.0
     """Shrink only to the most that was wanted within this time."""
     up: Duration = 0.0
-    """Grow only to the least that was wanted within this time; 0s grows at once."""
+    """Grow only to the least that was wanted within this time; 0s grows at once, and so does a fleet at 0 replicas."""
 
 
 class StepLimits(Model):
@@ -112,7 +112,7 @@ class Override(Model):
     """Replicas set by hand until a time. Bounds still hold."""
 
     replicas: dict[Name, Count] = Field(min_length=1)
-    """Replicas by variant; the variants not named here stay under control."""
+    """Replicas by variant; the variants not named here stay under control, with these counted as given."""
     until: AwareDatetime
     """End of the override, with its offset from UTC: "2026-12-24T18:00:00Z"."""
     reason: str = Field(min_length=1, max_length=500)

@@ -194,6 +194,8 @@ class Snapshot:
     """What the source said about its own answer (partial data, failed queries), in its words."""
     active_schedules: tuple[str, ...] = ()
     """Names of the fleet's schedules whose time window contains `at` (resolved at the edge: zones need files)."""
+    problem: str = ""
+    """Why the fleet's newest version was refused, and an older one is in force; empty where it was not."""
     vllm_family: str = ""
     """Version family that the exposed metric names belong to."""
     interval_s: float = 5.0

@@ -13,29 +13,26 @@ from engine.metrics import ENVOY_CLUSTER_LABEL
 DATE_TOLERANCE_S = 1.0
 """An answer's timestamp is the instant asked for, to the millisecond."""
 
+_REMARK = "PromQL info:"
+"""Begins what Prometheus remarks on a query since 2.48, as that a counter's name does not end in _total."""
+
 
 class MalformedAnswerError(ValueError):
     """The answer has not the form that Prometheus's API promises."""
 
 
-def notices(document: Any) -> tuple[str, tuple[str, ...]]:
-    """Why the answer may be incomplete (empty: it is not), and everything that its sender said about it.
+def notices(document: Any) -> tuple[str, ...]:
+    """Why the answer may be incomplete, in its sender's words; empty where it is not.
 
-    `warnings` come from Prometheus, Thanos and Mimir, `isPartial` from VictoriaMetrics; `infos` are remarks about
-    the query that leave the answer complete.
+    `warnings` come from Prometheus, Thanos and Mimir, `isPartial` from VictoriaMetrics. Remarks about the query, which
+    leave the answer complete, are dropped: `infos`, and what servers without them put among the warnings.
     """
     if not isinstance(document, dict):
-        return "", ()
-    warnings = _texts(document.get("warnings"))
-    if document.get("isPartial") is True:
-        warnings = (*warnings, "the answer is partial")
-    return warnings[0] if warnings else "", (*warnings, *_texts(document.get("infos")))
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not value:
         return ()
-    return tuple(str(text)[:300] for text in (value if isinstance(value, list) else [value]))[:10]
+    found = document.get("warnings") or []
+    texts = [str(text) for text in (found if isinstance(found, list) else [found])]
+    warnings = tuple(text[:300] for text in texts if not text.startswith(_REMARK))[:10]
+    return (*warnings, "the answer is partial") if document.get("isPartial") is True else warnings
 
 
 def scalar(result: Any) -> float:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from controller.errors import UsageError
 from controller.model.fleet import Fleet
+from controller.observe.clashes import clashes
 from controller.observe.fleet_documents import Entry, read_file
 
 _SUFFIXES = (".yaml", ".yml")
@@ -44,12 +45,11 @@ class FleetFile:
         self._path = path
         self._stamps: dict[Path, _Stamp] | None = None
         self._good: dict[str, tuple[Path, Fleet]] = {}
-        self._errors: Mapping[str, str] = MappingProxyType({})
+        self._problems: Mapping[str, str] = MappingProxyType({})
 
-    @property
-    def errors(self) -> Mapping[str, str]:
+    def problems(self) -> Mapping[str, str]:
         """What is wrong at the last reading: by fleet key, or by file and document where that is not known."""
-        return self._errors
+        return self._problems
 
     def fleets(self) -> Sequence[Fleet]:
         """Every valid fleet, in its newest valid version. Never raises for what is in the files."""
@@ -68,10 +68,13 @@ class FleetFile:
         }
         fresh = {entry.key: (entry.file, entry.fleet) for entry in entries if entry.fleet is not None}
         self._good = kept | fresh
-        errors: dict[str, list[str]] = {}
+        problems: dict[str, list[str]] = {}
         for entry in bad:
-            errors.setdefault(entry.label, []).extend(entry.problems)
-        self._errors = MappingProxyType({label: "\n".join(problems) for label, problems in errors.items()})
+            held = ((key, file) for key, (file, _) in kept.items() if key not in fresh)
+            concerned = [key for key, file in held if _concerns(entry, key, file, self._path)]
+            for label in concerned or [entry.label]:
+                problems.setdefault(label, []).extend(entry.problems)
+        self._problems = MappingProxyType({label: " | ".join(found) for label, found in problems.items()})
 
 
 def _concerns(entry: Entry, key: str, file: Path, root: Path) -> bool:
@@ -81,7 +84,7 @@ def _concerns(entry: Entry, key: str, file: Path, root: Path) -> bool:
 
 def _entries(path: Path) -> tuple[Entry, ...]:
     if not path.is_dir():
-        return _without_duplicates(read_file(path))
+        return _apart(read_file(path))
     try:
         files = _files(path)
     except OSError as error:
@@ -90,7 +93,7 @@ def _entries(path: Path) -> tuple[Entry, ...]:
     if not files:
         sentence = f"{path}: holds no *.yaml or *.yml file; put fleets into it, or name another folder"
         return (Entry(path, 0, 1, "", None, (sentence,)),)
-    return _without_duplicates(tuple(entry for file in files for entry in read_file(file)))
+    return _apart(tuple(entry for file in files for entry in read_file(file)))
 
 
 def _files(folder: Path) -> tuple[Path, ...]:
@@ -99,8 +102,24 @@ def _files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
+def _apart(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Entries that bear the same name, or claim the same, are all refused: none is more right than the other."""
+    return _without_clashes(_without_duplicates(entries))
+
+
+def _without_clashes(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    names = {entry.key: f"fleet {entry.key} at {entry.file}:{entry.line}" for entry in entries}
+    problems: dict[str, list[str]] = {}
+    for clash in clashes([entry.fleet for entry in entries if entry.fleet is not None]):
+        for key in clash.places:
+            problems.setdefault(key, []).append(clash.sentence(key, names))
+    return tuple(
+        entry if entry.fleet is None or entry.key not in problems else _refused(entry, problems[entry.key])
+        for entry in entries
+    )
+
+
 def _without_duplicates(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Entries that bear the same name are all refused: none of them is more right than the other."""
     places: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.key:
@@ -113,10 +132,16 @@ def _refused_if_twice(entry: Entry, same: Sequence[Entry]) -> Entry:
     if not others:
         return entry
     sentence = (
-        f"{entry.file}:{entry.line}: document {entry.number}: metadata.name: fleet {entry.key} is declared at "
-        f"{' and '.join(others)} too; give each fleet a name of its own, or remove one"
+        f"metadata.name: fleet {entry.key} is declared at {' and '.join(others)} too; "
+        "give each fleet a name of its own, or remove one"
     )
-    return Entry(entry.file, entry.number, entry.line, entry.key, None, (*entry.problems, sentence))
+    return _refused(entry, [sentence])
+
+
+def _refused(entry: Entry, sentences: Sequence[str]) -> Entry:
+    place = f"{entry.file}:{entry.line}: document {entry.number}"
+    problems = (*entry.problems, *(f"{place}: {sentence}" for sentence in sentences))
+    return Entry(entry.file, entry.number, entry.line, entry.key, None, problems)
 
 
 def _stamps(path: Path) -> dict[Path, _Stamp]:

@@ -44,12 +44,12 @@ NAMES_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """One query's fate: its tables (or its number, for a scalar), or why there are none; and the source's remarks."""
+    """One query's fate: its tables (or its number, for a scalar), or why there are none; and the source's warnings."""
 
     legs: Mapping[str, Leg] = field(default_factory=dict)
     number: float | None = None
     failed: str = ""
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class PrometheusSignals:
@@ -172,16 +172,16 @@ class PrometheusSignals:
         answer = self._session.take_answer()
         if failed:
             return _Answered(failed=failed)
-        partial, remarks = notices(answer.document if answer else None)
+        warnings = notices(answer.document if answer else None)
         try:
             if query.name == queries.source_time().name:
-                return _Answered(number=scalar(result), remarks=remarks)
+                return _Answered(number=scalar(result), warnings=warnings)
             legs = tables(query, result, self._scope.labels, at_s)
         except MalformedAnswerError as error:
-            return _Answered(failed=str(error), remarks=remarks)
+            return _Answered(failed=str(error), warnings=warnings)
         for leg in legs.values():
-            leg.stale = partial or leg.stale
-        return _Answered(legs, remarks=remarks)
+            leg.stale = warnings[0] if warnings else leg.stale
+        return _Answered(legs, warnings=warnings)
 
     def _count(self, failed: str) -> None:
         with self._counting:
@@ -209,21 +209,21 @@ class PrometheusSignals:
     def _nothing(self, failed: str) -> Observation:
         """What is seen when the source cannot be asked."""
         legs = dict.fromkeys(LEGS, Leg(failed=failed))
-        remark = f"Prometheus at {self._client.url}: {failed}"
-        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (remark,))
+        warning = f"Prometheus at {self._client.url}: {failed}"
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, None, (warning,))
 
     def _observation(self, asked: Mapping[str, Query], answers: Mapping[str, _Answered], skew_s: float) -> Observation:
         legs: dict[str, Leg] = {}
-        remarks: dict[str, None] = {}
+        warnings: dict[str, None] = {}
         for name, query in asked.items():
             answered = answers[name]
             legs.update(answered.legs)
-            remarks.update(dict.fromkeys(answered.remarks))
+            warnings.update(dict.fromkeys(answered.warnings))
             if answered.failed:
                 legs.update({leg: Leg(failed=answered.failed) for leg in query.legs})
-                remarks[f"query {name}: {answered.failed}"] = None
+                warnings[f"query {name}: {answered.failed}"] = None
         self._remember_names(legs.get("names"))
-        return Observation(SOURCE, self._scope.window_s, legs, self._families, skew_s, tuple(remarks))
+        return Observation(SOURCE, self._scope.window_s, legs, self._families, skew_s, tuple(warnings))
 
     def _remember_names(self, names: Leg | None) -> None:
         if names is None or names.failed:

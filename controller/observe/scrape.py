@@ -118,7 +118,8 @@ class ScrapeSignals:
         self._keep_s = window_s + stale_after_s + 2 * scrape_interval_s
         self._rules = Rules(stale_after_s, proxy_clusters(proxy_cluster))
         self._edges: frozenset[float] = frozenset()
-        self._scrapers: dict[Which, Scraper] = {}
+        # Replaced, never changed: the light look reads it from a thread of its own.
+        self._scrapers: Mapping[Which, Scraper] = {}
         self._ended: dict[Which, Scraper] = {}
         self._proxies = [self._proxy(envoy_address)] if envoy_address else []
 
@@ -195,13 +196,16 @@ class ScrapeSignals:
 
     def _follow(self, wanted: Collection[Which]) -> None:
         """Scrape exactly the wanted replicas; keep those that left until no window reaches them."""
-        for which in [which for which in self._scrapers if which not in wanted]:
-            self._ended[which] = self._scrapers.pop(which)
-            self._ended[which].stop()
+        gone = {which: scraper for which, scraper in self._scrapers.items() if which not in wanted}
+        for scraper in gone.values():
+            scraper.stop()
+        self._ended |= gone
+        self._scrapers = {which: scraper for which, scraper in self._scrapers.items() if which not in gone}
         for which in wanted:
             if which not in self._scrapers:
                 before = self._ended.pop(which, None)
-                self._scrapers[which] = self._scraper(which, before.history if before else History(self._keep_s))
+                scraper = self._scraper(which, before.history if before else History(self._keep_s))
+                self._scrapers = {**self._scrapers, which: scraper}
         horizon_s = time.monotonic() - self._keep_s
         for which in [w for w, scraper in self._ended.items() if scraper.history.ended_at_s < horizon_s]:
             self._ended.pop(which).join()

@@ -28,9 +28,16 @@ def overview(board: StatusBoard, facts: DaemonFacts) -> dict[str, Any]:
         "at": last.at if last is not None else None,
         "tick_s": last.tick_s if last is not None else None,
         "tick_age_s": last.age_s if last is not None else None,
-        "errors": [error for error in (facts.journal_error, facts.memory_error) if error],
+        "errors": errors_of(facts),
+        "failed_cycles": facts.failed_cycles,
         "fleets": [summary(record) for record in board.records()],
     }
+
+
+def errors_of(facts: DaemonFacts) -> list[str]:
+    """What is amiss with the daemon as a whole, and with what it was given: a sentence each."""
+    own = (facts.cycle_error, facts.journal_error, facts.memory_error)
+    return [error for error in (*own, *facts.fleet_errors) if error]
 
 
 def summary(record: CycleRecord) -> dict[str, Any]:

@@ -21,3 +21,9 @@ class DaemonFacts:
     journal_error: str = ""
     """Why the journal's last write failed; empty when it did not."""
     memory_error: str = ""
+    fleet_errors: tuple[str, ...] = ()
+    """Why newest versions of fleets were refused."""
+    failed_cycles: int = 0
+    """Full cycles and light looks that ended by a defect."""
+    cycle_error: str = ""
+    """What ended the last of them; empty when they ended well."""

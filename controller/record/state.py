@@ -12,6 +12,8 @@ from controller.record.wording import percent, span, threshold
 
 Level = Literal["good", "working", "attention"]
 _BLIND = (Reason.BLIND, Reason.UNREADABLE)
+_SETTLES_S = 60.0
+"""A replica that has just come is incomplete for a window: that needs nobody's attention."""
 
 
 class State(NamedTuple):
@@ -22,8 +24,9 @@ class State(NamedTuple):
 
 
 def state_of(record: CycleRecord, f: Figures) -> State:
-    """The most urgent truth first: blind, held, missing objectives, moving, fine."""
-    return _blind(record) or _held(record) or _missing(record, f) or _moving(record, f) or _fine(f)
+    """The most urgent truth first: blind, held, missing objectives, moving, half blind, fine."""
+    urgent = _blind(record) or _held(record) or _missing(record, f)
+    return urgent or _moving(record, f) or _half_blind(record) or _fine(f)
 
 
 def _blind(record: CycleRecord) -> State | None:
@@ -32,8 +35,9 @@ def _blind(record: CycleRecord) -> State | None:
         return None
     what = "replicas cannot be read" if decision.reason is Reason.UNREADABLE else "no trustworthy metrics"
     lost = [c.since for c in decision.conditions if c.type in ("MetricsAvailable", "Ready") and c.status != "True"]
-    held = f" for {span(decision.at - lost[-1])}" if lost and decision.at - lost[-1] >= 1 else ""
-    return State("attention", f"Blind{held}: {what}; every replica is kept")
+    return State(
+        "attention", f"Blind{_since(decision.at, lost[-1] if lost else decision.at)}: {what}; every replica is kept"
+    )
 
 
 def _held(record: CycleRecord) -> State | None:
@@ -76,6 +80,21 @@ def _moving(record: CycleRecord, f: Figures) -> State | None:
     if f.ready is not None and f.desired is not None and f.ready < f.desired:
         return State("attention", f"Only {f.ready} of {_replicas(f.desired)} ready, none starting")
     return None
+
+
+def _half_blind(record: CycleRecord) -> State | None:
+    at = record.plan.decision.at
+    for c in record.plan.decision.conditions:
+        if c.type == "MetricsAvailable" and c.status != "True":
+            level: Level = "attention" if at - c.since > _SETTLES_S else "working"
+            what = f"{c.message}; they justify no reduction"
+            return State(level, f"Metrics are incomplete{_since(at, c.since)}: {what}")
+    return None
+
+
+def _since(at: float, begun: float) -> str:
+    """How long it has lasted; empty for what has just begun."""
+    return f" for {span(at - begun)}" if at - begun >= 1 else ""
 
 
 def _fine(f: Figures) -> State:

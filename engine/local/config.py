@@ -110,6 +110,9 @@ class Times(Model):
     load_s: float = Field(default=2.0, gt=0)
     """Between two looks at a ready replica's load."""
     request_timeout_s: float = Field(default=2.0, gt=0)
+    silence_s: float = Field(default=30.0, gt=0)
+    """For so long a ready replica whose process runs may answer nothing at all before it is replaced. Generous: on a
+    busy machine every replica is slow, and one that is ended for it makes the others slower still."""
     propagation_s: float = Field(default=0.5, ge=0)
     """From the removal of a replica from the proxy's endpoints until no request can be on its way to it."""
     grace_s: float = Field(default=5.0, ge=0)

@@ -22,8 +22,9 @@ from engine.local.process import Process, describe_exit
 
 _POLL_S = 0.1
 _UNHEALTHY_PROBES = 3
-"""Answers other than 200 in a row after which a ready replica is taken for dead. Silence is none: a busy
-machine is slow to answer, and a replica that is ended for it makes the others busier still."""
+"""Answers other than 200 in a row after which a ready replica is taken for dead. Silence is none: it has to last."""
+_UNANSWERED = 6
+"""Requests in a row that must have found no answer besides: a supervisor that was held up itself has not asked."""
 _QUIET_LOOKS = 2
 """Looks in a row that must see no request before a draining replica is ended."""
 
@@ -60,6 +61,8 @@ class ReplicaLife:
         self._changed = changed
         self._leaving = asyncio.Event()
         self._process: Process | None = None
+        self._answered_at = 0.0
+        self._unanswered = 0
 
     @property
     def name(self) -> str:
@@ -140,13 +143,14 @@ class ReplicaLife:
         return ""
 
     async def _serve(self) -> None:
-        """Watch it until it dies or is asked to leave."""
+        """Watch it until it dies, hangs or is asked to leave."""
         unhealthy = 0
+        self._answered()
         while not self.leaving and self._running():
             self.load = await self._read_load()
             status = await self._health()
             unhealthy = 0 if status in (None, 200) else unhealthy + 1
-            if unhealthy >= _UNHEALTHY_PROBES:
+            if unhealthy >= _UNHEALTHY_PROBES or self._silent():
                 break
             await self._pause_while_alive(self._around.times.load_s)
         if not self.leaving:
@@ -189,9 +193,19 @@ class ReplicaLife:
     def _running(self) -> bool:
         return self._process is not None and self._process.exit_code() is None
 
+    def _answered(self) -> None:
+        self._answered_at, self._unanswered = time.monotonic(), 0
+
+    def _silent(self) -> bool:
+        """Whether it has answered nothing at all for longer than a busy machine explains."""
+        silence_s = time.monotonic() - self._answered_at
+        return self._unanswered >= _UNANSWERED and silence_s >= self._around.times.silence_s
+
     def _obituary(self) -> str:
         code = self._process.exit_code() if self._process else None
         if self._process is None or code is None:
+            if self._silent():
+                return f"it runs, but has not answered for {self._around.times.silence_s:g} s"
             return "its /health answers that it is not healthy"
         words = self._process.last_words()
         return f"it {describe_exit(code)}" + (f" ({words})" if words else "")
@@ -214,8 +228,10 @@ class ReplicaLife:
         timeout = aiohttp.ClientTimeout(total=self._around.times.request_timeout_s)
         try:
             async with self._around.http.get(f"http://{self.address}{path}", timeout=timeout) as answer:
+                self._answered()
                 return answer.status, await answer.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError, ConnectionError):
+            self._unanswered += 1
             return None, ""
 
     async def _sleep_unless_leaving(self, seconds: float) -> None:

@@ -129,7 +129,7 @@ export function charts(fleet) {
         ...(ttft.target_ratio === tpot.target_ratio ? []
           : [{ name: "per-token target", kind: "dash", color: "gray", value: () => tpot.target_ratio }]),
       ] },
-    { title: "Requests in the engines", unit: "requests", format: count, least: 8, series: [
+    { title: "Requests in the engines", unit: "requests", format: count, whole: true, least: 8, series: [
       { name: "running", kind: "area", color: "blue", value: own("running", (p) => p.running), base: zero },
       { name: "waiting", kind: "line", color: "amber", value: (p) => p.waiting },
     ] },

@@ -16,7 +16,7 @@ import requests
 
 from controller.model.decision import OutcomeStatus, ScaleWrite
 from controller.model.snapshot import ReplicaPhase
-from engine.local.config import FleetConfig, LauncherConfig, SupervisorConfig
+from engine.local.config import FleetConfig, LauncherConfig, SupervisorConfig, Times
 from tests.contract.local.rigs import (
     QUICK,
     LocalRig,
@@ -33,9 +33,9 @@ from tests.contract.local.rigs import (
 Shared = tuple[str, Path, Iterator[str]]
 
 
-def one_fleet(replicas: int, *arguments: str, drain_budget: str = "10s") -> SupervisorConfig:
+def one_fleet(replicas: int, *arguments: str, drain_budget: str = "10s", times: Times = QUICK) -> SupervisorConfig:
     fleet = FleetConfig.of(tiny_fleet(drain_budget=drain_budget), replicas={"v1": replicas})
-    return tiny_config(fleet, arguments=arguments)
+    return tiny_config(fleet, arguments=arguments, times=times)
 
 
 def scale(rig: LocalRig, replicas: int, *victims: str) -> None:
@@ -125,6 +125,46 @@ def test_a_ready_replica_whose_health_turns_bad_is_replaced(tmp_path: Path) -> N
         requests.get(f"http://{ill.address}/health?set=500", timeout=5)
 
         until(lambda: target_of(rig).ready == 1 and ill.name not in names(rig, *ReplicaPhase))
+
+
+def command_of(run_dir: Path, name: str) -> int:
+    """Process id of the replica itself, behind its tether."""
+    (command,) = psutil.Process(replica_pid(run_dir, name)).children()
+    return command.pid
+
+
+def test_a_ready_replica_that_answers_nothing_for_long_is_replaced_and_the_reason_is_told(tmp_path: Path) -> None:
+    times = QUICK.model_copy(update={"request_timeout_s": 0.2, "silence_s": 1.0, "grace_s": 0.3})
+    with supervisor(one_fleet(1, times=times), tmp_path) as (url, _):
+        rig = LocalRig(tiny_fleet(), url, tmp_path)
+        until(lambda: target_of(rig).ready == 1)
+        hung = target_of(rig).replicas[0].name
+        pid = command_of(tmp_path, hung)
+
+        os.kill(pid, signal.SIGSTOP)
+
+        until(lambda: target_of(rig).ready == 1 and hung not in names(rig, *ReplicaPhase))
+        assert not alive(pid)
+
+    (failed,) = [event for event in events(tmp_path, "phase") if event["phase"] == "Failed"]
+    assert (failed["replica"], failed["detail"]) == (hung, "it runs, but has not answered for 1 s")
+
+
+def test_a_replica_that_answers_again_in_time_stays(tmp_path: Path) -> None:
+    times = QUICK.model_copy(update={"request_timeout_s": 0.2})
+    with supervisor(one_fleet(1, times=times), tmp_path) as (url, _):
+        rig = LocalRig(tiny_fleet(), url, tmp_path)
+        until(lambda: target_of(rig).replicas[:1] != () and target_of(rig).replicas[0].load == 0)
+        slow = target_of(rig).replicas[0].name
+        pid = command_of(tmp_path, slow)
+
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: target_of(rig).replicas[0].load is None)
+        os.kill(pid, signal.SIGCONT)
+
+        until(lambda: target_of(rig).replicas[0].load == 0)
+        assert target_of(rig).replicas[0].name == slow
+        assert not [event for event in events(tmp_path, "phase") if event["phase"] == "Failed"]
 
 
 def test_the_timeline_tells_counts_and_orders(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from controller.model.snapshot import ABSENT, Freshness, Reading, VariantSignals
+from controller.model.decision import Action, Decision, Reason
+from controller.model.snapshot import ABSENT, Freshness, Reading, Snapshot, VariantSignals, VariantState
 from controller.observe.bounded_http import BoundedSession
 from controller.observe.prometheus import PrometheusSignals
+from tests.builders import T0, a_memory, planned
 from tests.contract.observe.answering_server import (
     NOW_S,
     STEADY,
@@ -66,10 +68,55 @@ def test_a_partial_answer_makes_every_reading_stale(more: dict[str, Any], words:
     assert seen.warnings == (words,)
 
 
-def test_remarks_about_the_query_are_passed_on_and_spoil_nothing() -> None:
-    seen = read(steady(more={"infos": ["metric might not be a counter"]}))
-    assert seen.variants["v1"].running.freshness is Freshness.FRESH
-    assert seen.warnings == ("metric might not be a counter",)
+INFO = (
+    "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
+    '"envoy_cluster_upstream_cx_none_healthy" (1:5)'
+)
+
+
+def decided(more: dict[str, Any]) -> Decision:
+    """What is decided on such answers about six replicas that two would do for, in the next cycle of an hour."""
+    six = {**STEADY, "engines": 6, "distinct": 6, "replicas": 6, "before_replicas": 6, "running": 16, "waiting": 0}
+    quiet = {**six, "finished": 2, "before": 16, "prompt": 800, "generated": 400, "itl_sum": 8, "itl_count": 400}
+    there = targets(FLEETS, 6)
+    prompt = only("ttft", lambda rows: [(labels, 2.0) for labels, _ in rows])
+    with source(steady(numbers=quiet, more=more, change=prompt)) as (signals, _):
+        seen = signals.read(FLEETS, there)[FLEETS[0].key]
+    snapshot = Snapshot(
+        fleet=FLEETS[0].key,
+        at=T0,
+        source=seen.source,
+        window_s=seen.window_s,
+        variants=(VariantState("v1", there[FLEETS[0].key, "v1"], seen.variants["v1"]),),
+        inflight=seen.inflight,
+        inflight_before=seen.inflight_before,
+        refused_rps=seen.refused_rps,
+        source_skew_s=seen.source_skew_s,
+        warnings=seen.warnings,
+    )
+    return planned(snapshot, a_memory(2.0), FLEETS[0]).decision
+
+
+@pytest.mark.parametrize(
+    "more", [{"infos": [INFO]}, {"warnings": [INFO]}, {"warnings": [INFO] * 20}], ids=["infos", "warnings", "many"]
+)
+def test_remarks_about_the_query_spoil_nothing_and_keep_no_replica(more: dict[str, Any]) -> None:
+    seen = read(steady(more=more))
+    assert {r.freshness for r in readings(seen.variants["v1"]).values()} == {Freshness.FRESH}
+    assert seen.refused_rps.freshness is Freshness.FRESH
+    assert seen.warnings == ()
+    assert decided(more) == decided({})
+    assert decided(more).action is Action.DOWN
+
+
+@pytest.mark.parametrize(
+    "texts", [["store 3 is unreachable"], ["PromQL warning: mixed buckets"], [*[INFO] * 20, "store 3 is unreachable"]]
+)
+def test_a_real_warning_keeps_every_replica_whatever_remarks_stand_beside_it(texts: list[str]) -> None:
+    made = decided({"warnings": texts})
+    assert made.action is Action.HOLD
+    assert made.reason is Reason.NOT_FRESH
+    assert read(steady(more={"warnings": texts, "infos": [INFO]})).warnings == (texts[-1],)
 
 
 def test_a_warning_about_one_query_spoils_only_what_it_carries() -> None:

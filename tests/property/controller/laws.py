@@ -49,9 +49,20 @@ def _foreign(world: World) -> set[str]:
     return {v.name for v in world.snapshot.variants if v.target is not None and v.target.foreign_writer}
 
 
-def _overridden(world: World) -> bool:
+def _by_hand(world: World) -> set[str]:
+    """The variants that an override names now; the others stay under control."""
     override = world.fleet.spec.scaling.override
-    return override is not None and override.until.timestamp() > world.snapshot.at
+    return set(override.replicas) if override is not None and override.until.timestamp() > world.snapshot.at else set()
+
+
+def _governed(world: World, plan: Plan) -> list[tuple[str, int]]:
+    return [(name, replicas) for name, replicas in plan.decision.after if name not in _by_hand(world)]
+
+
+def _asleep(world: World, plan: Plan) -> bool:
+    """Whether nothing serves: growth is then the way back from zero, a move toward safety that no window delays."""
+    stable = plan.memory.stable
+    return not any(_before(plan)[v.name] for v in world.fleet.spec.variants if v.subset == stable)
 
 
 def silence_is_not_idleness(world: World, plan: Plan) -> str:
@@ -98,9 +109,7 @@ def no_growth_beyond_the_budget(world: World, plan: Plan) -> str:
 
 def steps_are_bounded(world: World, plan: Plan) -> str:
     steps = world.fleet.spec.scaling.steps
-    if _overridden(world):
-        return ""
-    for name, replicas in plan.decision.after:
+    for name, replicas in _governed(world, plan):
         now, (low, high) = _before(plan)[name], _bounds(world, name)
         if steps.up is not None and replicas > max(now + steps.up, low):
             return f"{name} grows {now} → {replicas} at once"
@@ -111,14 +120,15 @@ def steps_are_bounded(world: World, plan: Plan) -> str:
 
 
 def changes_keep_the_cool_down(world: World, plan: Plan) -> str:
+    """With one exception: a fleet asleep grows at once."""
     rule, memory = world.fleet.spec.scaling, plan.memory
     changes = [t for t in (memory.last_up_at, memory.last_down_at) if t is not None]
-    if rule.policy != "thresholds" or _overridden(world) or not changes:
+    if rule.policy != "thresholds" or not changes or world.snapshot.at - max(changes) >= rule.thresholds.cooldown:
         return ""
-    if world.snapshot.at - max(changes) >= rule.thresholds.cooldown:
-        return ""
-    for name, replicas in plan.decision.after:
+    for name, replicas in _governed(world, plan):
         low, high = _bounds(world, name)
+        if _asleep(world, plan) and replicas > _before(plan)[name]:
+            continue
         if replicas not in (_before(plan)[name], max(low, min(high, _before(plan)[name]))):
             return f"{name} changes {world.snapshot.at - max(changes):.0f} s after the last change"
     return ""
@@ -126,10 +136,10 @@ def changes_keep_the_cool_down(world: World, plan: Plan) -> str:
 
 def nothing_wanted_lately_is_taken_away(world: World, plan: Plan) -> str:
     window_s, at = world.fleet.spec.scaling.stabilization.down, world.snapshot.at
-    if _overridden(world) or window_s == 0:
+    if window_s == 0:
         return ""
     young = world.memory.started_at is None or at - world.memory.started_at < window_s
-    for name, replicas in plan.decision.after:
+    for name, replicas in _governed(world, plan):
         now, high = _before(plan)[name], _bounds(world, name)[1]
         lately = [dict(r.replicas).get(name, 0) for r in world.memory.recommendations if at - r.at <= window_s]
         wanted = min(now, max([*lately, now if young else 0], default=0), high)
@@ -139,10 +149,11 @@ def nothing_wanted_lately_is_taken_away(world: World, plan: Plan) -> str:
 
 
 def growth_waits_for_its_window(world: World, plan: Plan) -> str:
+    """With one exception: a fleet asleep grows at once."""
     window_s, at = world.fleet.spec.scaling.stabilization.up, world.snapshot.at
-    if _overridden(world) or window_s == 0:
+    if window_s == 0 or _asleep(world, plan):
         return ""
-    for name, replicas in plan.decision.after:
+    for name, replicas in _governed(world, plan):
         lately = [dict(r.replicas).get(name, 10**6) for r in world.memory.recommendations if at - r.at <= window_s]
         most = max([_before(plan)[name], _bounds(world, name)[0], min(lately, default=10**6)])
         if replicas > most:
@@ -159,8 +170,8 @@ def a_reduction_leaves_enough_that_is_ready(world: World, plan: Plan) -> str:
     states = [v for v in world.snapshot.variants if v.target is not None and v.name in serving]
     dropped = [v.name for v in states if v.target and wanted[v.name] < min(v.target.ready, _bounds(world, v.name)[1])]
     attained = {c.type: c.status == "True" for c in plan.decision.conditions}.get("ObjectiveAttainable")
-    lost = [n for n in dropped if wanted[n] < _before(plan)[n]]
-    if not lost or not attained or _overridden(world) or not demand:
+    lost = [n for n in dropped if wanted[n] < _before(plan)[n] and n not in _by_hand(world)]
+    if not lost or not attained or not demand:
         return ""
     carried = sum(
         min(wanted[v.name], v.target.ready) * (known[f"capacity_rps.{v.name}"] or 0.0) for v in states if v.target
@@ -223,7 +234,9 @@ def other_versions_keep_their_replicas(world: World, plan: Plan) -> str:
     for variant in world.fleet.spec.variants:
         now, (low, high) = _before(plan).get(variant.name, 0), _bounds(world, variant.name)
         then = dict(plan.decision.after).get(variant.name, 0)
-        if variant.subset != stable and not _overridden(world) and then not in (now, max(low, min(high, now))):
+        if variant.subset == stable or variant.name in _by_hand(world):
+            continue
+        if then not in (now, max(low, min(high, now))):
             return f"{variant.name} of {variant.subset} goes {now} → {then}, {stable} is stable"
     return ""
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.decide.allocation import KEPT_S, Option, allocate, mixture
-from controller.model.decision import Reason
+from controller.model.decision import Decision, Reason
 from controller.model.fleet import Fleet
 from controller.model.memory import FleetMemory
 from controller.model.snapshot import Replica, ReplicaPhase, ScaleTarget
@@ -190,3 +190,31 @@ def test_another_version_keeps_its_replicas_and_carries_nothing_of_the_stable_on
     made = planned(a_snapshot(*quiet), a_memory(0.6, names=("v1", "v2")), fleet)
     assert dict(made.decision.after)["v2"] == 3
     assert dict(made.decision.after)["v1"] < 4
+
+
+def pressed(first: ScaleTarget, second: ScaleTarget, most: tuple[int, int] = (2, 4)) -> Decision:
+    """Two flavours of one version; the first one misses its objective for first tokens."""
+    fleet = a_fleet(a_variant("v1", 1, most[0]), a_variant("v2", 1, most[1]))
+    states = (a_state("v1", target=first, ttft_within_ratio=fresh(0.5)), a_state("v2", target=second))
+    return planned(a_snapshot(*states), a_memory(8.0, names=("v1", "v2")), fleet).decision
+
+
+def test_pressure_on_a_flavour_at_its_most_orders_one_more_of_the_next() -> None:
+    made = pressed(a_target(2), a_target(2))
+    assert (made.after, made.reason) == ((("v1", 2), ("v2", 3)), Reason.PRESSURE)
+    assert "at most 2 of v1 are allowed (replicas of variant v1): one more of v2" in made.sentence
+
+
+def test_pressure_orders_of_the_flavour_that_is_pressed_while_it_has_room() -> None:
+    assert pressed(a_target(2), a_target(2), (3, 4)).after == (("v1", 3), ("v2", 2))
+
+
+def test_pressure_orders_nothing_more_while_the_next_flavour_loads() -> None:
+    made = pressed(a_target(2), a_target(2, starting=1))
+    assert (made.after, made.reason) == ((("v1", 2), ("v2", 3)), Reason.IN_FLIGHT)
+
+
+def test_pressure_on_flavours_that_are_all_at_their_most_says_so() -> None:
+    made = pressed(a_target(2), a_target(2), (2, 2))
+    assert (made.after, made.reason) == ((("v1", 2), ("v2", 2)), Reason.PRESSURE)
+    assert "but at most 2 of v1 are allowed" in made.sentence

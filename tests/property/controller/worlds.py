@@ -94,7 +94,11 @@ def fleets(draw: st.DrawFn, *, most_variants: int = 3, plain: bool = False) -> F
     if draw(st.booleans()):
         scaling["max_cost_per_hour"] = max(floor, 0.5) + draw(st.floats(0, 20))
     if draw(st.integers(0, 4)) == 0:
-        wanted = {v["name"]: draw(st.integers(v["replicas"]["min"], v["replicas"]["max"])) for v in variants}
+        named = draw(st.sets(st.sampled_from(range(count)), min_size=1))
+        wanted = {
+            variants[i]["name"]: draw(st.integers(variants[i]["replicas"]["min"], variants[i]["replicas"]["max"]))
+            for i in sorted(named)
+        }
         until = draw(st.sampled_from(["2026-01-01T00:00:00Z", "2033-01-01T00:00:00Z"]))
         scaling["override"] = {"replicas": wanted, "until": until, "reason": "because"}
     if draw(st.integers(0, 3)) == 0:

@@ -9,6 +9,7 @@ import pytest
 
 from controller.act.dry_run import DryRunReplicaWriter
 from controller.model.decision import Action, Reason
+from controller.model.scaling import Stabilization
 from tests.builders import a_fleet
 from tests.scenario.controller.stacks import condition, decisions, reversals, shipped_stack, sizes, stack_of
 from tests.scenario.controller.virtual import EPOCH
@@ -48,6 +49,31 @@ def test_a_fleet_that_may_goes_to_zero_when_idle_and_comes_back_on_a_refused_req
     failed = [r for r in stack.results(0, 320) if r.error]
     assert all(r.error == "refused" and first <= r.arrived_at <= woken + 10 for r in failed)
     assert {Reason.WAKE, Reason.IDLE} <= {d.reason for d in stack.remembered.decisions}
+
+
+def test_under_the_rule_of_thresholds_a_fleet_goes_to_zero_when_idle_and_comes_back_on_a_refused_request() -> None:
+    """The way back waits for no cool-down (of 300 s), the way down does."""
+    fleet = a_fleet(low=0, high=1, policy="thresholds", idle_after=30.0, stabilization={"down": 20.0})
+    stack = stack_of([(20, 1.0), (100, 0.0), (60, 1.0), (300, 0.0)], fleet, start=1, cold_start_s=10.0)
+    stack.run(480)
+    assert sizes(stack) == [0, 1, 0]
+    (slept, _), (woken, _), (slept_again, _) = stack.counts()
+    assert 20 + 30 <= slept < 120
+    first = min(r.arrived_at for r in stack.results(120, 180))
+    assert woken - first <= 5 + 2
+    assert slept_again - woken >= 300
+    failed = [r for r in stack.results(0, 480) if r.error]
+    assert all(r.error == "refused" and first <= r.arrived_at <= woken + 10 for r in failed)
+    assert {Reason.WAKE, Reason.IDLE} <= {d.reason for d in stack.remembered.decisions}
+
+
+def test_a_window_for_growth_does_not_delay_the_way_back_from_zero() -> None:
+    stack = shipped_stack("zero", 280)
+    stack.change_fleet(stabilization=Stabilization(down=20.0, up=60.0))
+    stack.run(180)
+    first = min(r.arrived_at for r in stack.results(120, 180))
+    woken = next(t for t, count in stack.counts() if t > 120 and count > 0)
+    assert woken - first <= 5 + 2
 
 
 def test_a_fleet_with_a_minimum_never_sleeps() -> None:

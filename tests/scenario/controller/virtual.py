@@ -229,6 +229,9 @@ class Remembered:
     def fleets(self) -> Sequence[Fleet]:
         return (self.fleet,)
 
+    def problems(self) -> Mapping[str, str]:
+        return {}
+
     def load(self) -> Mapping[str, FleetMemory]:
         return dict(self.memories)
 

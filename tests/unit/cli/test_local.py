@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from controller.cli.profiles import Profiles
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine
 from controller.cli.local_run import LocalRun, asked_for, load_command, truths
 from controller.cli.local_session import load_failure
+from controller.cli.profiles import Profiles
 from controller.errors import UsageError
 from controller.observe.fleet_file import load_fleets
 from engine.load.prompts import prompt_json

@@ -17,6 +17,7 @@ from controller.clock import SystemClock
 from controller.errors import UsageError
 from controller.model.decision import Outcome, OutcomeStatus, Reason
 from controller.plan import plan
+from controller.ports import CycleRecord
 from controller.record.board import StatusBoard
 from controller.record.facts import DaemonFacts
 from controller.record.journal import JournalFolder
@@ -56,9 +57,21 @@ def board() -> StatusBoard:
     return StatusBoard(SystemClock())
 
 
+@dataclass
+class Facts:
+    """What the daemon says of itself, to be set."""
+
+    fleet_errors: tuple[str, ...] = ()
+
+
 @pytest.fixture
-def url(board: StatusBoard) -> Iterator[str]:
-    server = StatusServer(board, lambda: DaemonFacts("0.1.0"))
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def url(board: StatusBoard, facts: Facts) -> Iterator[str]:
+    server = StatusServer(board, lambda: DaemonFacts("0.1.0", fleet_errors=facts.fleet_errors))
     server.start()
     yield server.url
     server.stop()
@@ -80,8 +93,9 @@ def test_status_shows_every_fleet_in_a_row_and_what_is_amiss_below(
     for part in ("3/3", "9.3 /s", "13.2 /s", "99.1 %", "98.7 %", "5.58 /h"):
         assert part in row
     assert len(row) <= 80
-    assert "  Inside its objectives: 3 replicas ready · Hold (Steady)\n" in said.out
+    assert "  Metrics are incomplete: no sample for 24 s; they justify no reduction · Hold (Steady)\n" in said.out
     assert "llm/qwen" in said.out
+    assert "  Inside its objectives: 3 replicas ready · Hold (Steady)\n" in said.out
     assert "MetricsAvailable is False since 2026-01-01 00:00:00 UTC (SourceSilent): no sample for 24 s" in said.out
 
 
@@ -94,17 +108,71 @@ def test_status_for_machines_is_what_the_api_says(
     assert (facts["tick_s"], facts["fleets"][0]["figures"]["ready"]) == (0.25, 3)
 
 
-@pytest.mark.parametrize(("share", "code"), [(0.99, 0), (0.5, 1)], ids=["all is well", "objectives are missed"])
-def test_status_can_be_asked_to_fail_when_a_fleet_needs_attention(
-    governor: Governor, board: StatusBoard, url: str, share: float, code: int
+def half_blind() -> CycleRecord:
+    lost = a_condition("MetricsAvailable", "False", message="v1: running stale, 45 s old")
+    return a_cycle(decision=a_decision(a_fleet(), conditions=[lost]))
+
+
+@pytest.mark.parametrize(
+    ("records", "errors", "why"),
+    [
+        pytest.param([a_cycle()], (), "", id="all is well"),
+        pytest.param(
+            [a_cycle(snapshot=a_snapshot(a_fleet(), ttft=0.5)), a_cycle(a_fleet("qwen"))],
+            (),
+            "llm/llama-8b: Missing: 50.0 % of first tokens within 1 s (target 95.0 %)",
+            id="objectives are missed",
+        ),
+        pytest.param([half_blind()], (), "llm/llama-8b: MetricsAvailable is False: v1: running stale", id="half blind"),
+        pytest.param([], (), "no fleet is controlled", id="no fleet"),
+        pytest.param([a_cycle()], ("f.yaml:3: is no YAML",), "f.yaml:3: is no YAML", id="a refused version"),
+    ],
+)
+def test_status_can_be_asked_to_fail_and_says_why_on_one_line(
+    governor: Governor, board: StatusBoard, facts: Facts, url: str, records: list, errors: tuple[str, ...], why: str
 ) -> None:
-    board.publish([a_cycle(snapshot=a_snapshot(a_fleet(), ttft=share))], [], 0.2)
-    assert governor("status", "--url", url, "--check").code == code
+    board.publish(records, [], 0.2)
+    facts.fleet_errors = errors
+    checked = governor("status", "--url", url, "--check", "--output", "json")
+    assert checked.code == (1 if why else 0)
+    assert checked.err.count("\n") == (1 if why else 0)
+    assert why in checked.err
+    assert json.loads(checked.out)["errors"] == list(errors)
     assert governor("status", "--url", url).code == 0
+
+
+def test_a_check_of_many_fleets_names_the_first_and_counts_the_others(
+    governor: Governor, board: StatusBoard, url: str
+) -> None:
+    missed = [a_fleet(f"f{n}") for n in range(9)]
+    board.publish([a_cycle(fleet, snapshot=a_snapshot(fleet, ttft=0.5)) for fleet in missed], [], 0.2)
+    said = governor("status", "--url", url, "--check").err
+    assert said.startswith("governor: check failed: llm/f0: Missing")
+    assert said.endswith("; and 6 more\n")
+
+
+def test_status_shows_no_fleet_as_good_whose_metrics_are_incomplete(
+    governor: Governor, board: StatusBoard, url: str
+) -> None:
+    board.publish([half_blind()], [], 0.2)
+    seen = json.loads(governor("status", "--url", url, "--output", "json").out)
+    assert seen["fleets"][0]["state"] == {
+        "level": "working",
+        "sentence": "Metrics are incomplete: v1: running stale, 45 s old; they justify no reduction",
+    }
 
 
 def test_status_before_the_first_cycle_says_so(governor: Governor, url: str) -> None:
     assert governor("status", "--url", url).out == "no fleet yet: the first cycle has not ended\n"
+    assert governor("status", "--url", url, "--check").code == 1
+
+
+def test_status_without_a_fleet_says_what_is_wrong(
+    governor: Governor, board: StatusBoard, facts: Facts, url: str
+) -> None:
+    board.publish([], [], 0.2)
+    facts.fleet_errors = ("f.yaml:3: is no YAML",)
+    assert governor("status", "--url", url).out == "no fleet is controlled\nf.yaml:3: is no YAML\n"
 
 
 def test_explain_tells_the_last_decision_with_steps_binding_constraint_and_all_the_rest(
@@ -180,6 +248,8 @@ def test_explain_for_machines_is_the_decision_itself(governor: Governor, journal
         (("status", "--url", "nonsense"), "nonsense is no address of a daemon: write it as http://127.0.0.1:"),
         (("explain", "--last", "--at", "2026-01-01T00:00:00"), "--last and --at exclude each other"),
         (("explain", "--at", "noon"), "--at 'noon' is no instant"),
+        (("explain", "--at", "2026"), "--at '2026' would be seconds since 1970, and is long before any decision"),
+        (("explain", "--at", "-5"), "--at '-5' would be seconds since 1970, and is long before any decision"),
         (("explain", "--journal", "/nowhere"), "no journal at /nowhere"),
         (("replay", "/nowhere"), "no journal at /nowhere"),
         (("replay", "/etc/hostname"), "/etc/hostname:1 is not a journal line"),
@@ -278,6 +348,12 @@ def test_replay_of_nothing_is_a_mistake_not_a_success(governor: Governor, journa
 )
 def test_instants_are_read_as_utc(text: str | None, seconds: float | None) -> None:
     assert parse_instant("--at", text) == seconds
+
+
+def test_a_year_or_a_day_without_dashes_is_not_taken_for_seconds() -> None:
+    for text in ("2026", "20260131", "0", "999999999"):
+        with pytest.raises(UsageError, match="seconds since 1970, and is long before any decision: write"):
+            parse_instant("--from", text)
 
 
 def test_an_instant_that_is_none_is_refused_with_an_example() -> None:

@@ -13,7 +13,7 @@ from controller.errors import PermanentError, TransientError, UsageError
 from controller.loop import Adapters, Loop
 from controller.model.decision import Outcome, OutcomeStatus, Reason, ScaleWrite
 from controller.model.fleet import Fleet
-from controller.model.memory import FleetMemory
+from controller.model.memory import FleetMemory, VariantMemory
 from controller.model.snapshot import ScaleTarget
 from controller.ports import CycleRecord, FleetSignals, VariantKey
 from controller.settings import Settings
@@ -37,6 +37,7 @@ class World:
     at: float = T0
     inflight: float = 10.0
     profiles: Callable[[Fleet], Mapping[str, Profile]] = priors
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def _may(self, name: str) -> None:
         self.calls.append(name)
@@ -45,6 +46,9 @@ class World:
 
     def fleets(self) -> Sequence[Fleet]:
         return self.found
+
+    def problems(self) -> Mapping[str, str]:
+        return self.refused
 
     def read_replicas(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
         self._may("replicas")
@@ -174,6 +178,16 @@ def test_a_users_mistake_in_one_fleet_is_said_without_a_traceback(log: LogCaptur
     assert [r.fleet.metadata.name for r in world.published[0][0]] == ["whole"]
 
 
+def test_a_refused_version_of_a_fleet_is_a_condition_of_that_fleet_alone() -> None:
+    world = World([named("kept"), named("whole")], refused={"llm/kept": "f.yaml:3: is no YAML", "g.yaml": "empty"})
+    world.loop().tick()
+    found = {
+        r.fleet.metadata.name: [c.message for c in r.plan.decision.conditions if c.type == "FleetAccepted"]
+        for r in world.published[0][0]
+    }
+    assert found == {"kept": ["the last good version stays in force: f.yaml:3: is no YAML"], "whole": []}
+
+
 def test_decisions_wait_for_a_journal_that_refuses_and_are_written_later_in_order() -> None:
     world = World([a_fleet()], trouble={"append"})
     loop = world.loop()
@@ -189,6 +203,83 @@ def test_decisions_wait_for_a_journal_that_refuses_and_are_written_later_in_orde
     assert loop.unjournaled == 0
     assert {id(base) for _, base in world.journal} == {id(world.journal[0][1])}
     assert world.journal[0][1] == {}
+
+
+def test_at_the_end_the_waiting_decisions_are_tried_once_more() -> None:
+    world = World([a_fleet()], trouble={"append"})
+    loop = world.loop()
+    for _ in range(3):
+        loop.tick()
+        world.at += 5
+    world.trouble.clear()
+    loop.close()
+    assert [record.plan.decision.at for record, _ in world.journal] == [T0, T0 + 5, T0 + 10]
+    assert (loop.unjournaled, loop.lost_records) == (0, 0)
+
+
+def test_decisions_that_are_lost_at_the_end_are_counted_and_said(log: LogCapture) -> None:
+    world = World([a_fleet()], trouble={"append"})
+    loop = world.loop()
+    for _ in range(3):
+        loop.tick()
+    loop.close()
+    assert (loop.unjournaled, loop.lost_records) == (0, 3)
+    said = [e for e in log.entries if e["event"] == "decisions lost"]
+    assert [(e["lost"], e["error"]) for e in said] == [(3, "append failed")]
+
+
+def test_at_the_end_nothing_is_said_or_written_where_nothing_waits(log: LogCapture) -> None:
+    world = World([a_fleet()])
+    loop = world.loop()
+    loop.tick()
+    calls = list(world.calls)
+    loop.close()
+    assert world.calls == calls
+    assert not [e for e in log.entries if e["event"] == "decisions lost"]
+
+
+DAY_S = 86_400.0
+
+
+def test_what_is_known_of_a_removed_fleet_is_kept_for_a_day_and_then_forgotten() -> None:
+    world = World([named("stays"), named("removed")])
+    loop = world.loop()
+    loop.tick()
+    world.found = [named("stays")]
+    for waited_s, known in ((5.0, 2), (DAY_S - 1, 2), (DAY_S + 1, 1), (DAY_S + 6, 1)):
+        world.at = T0 + waited_s
+        loop.tick()
+        loop.tick()
+        assert len(world.memories) == known
+    assert set(world.memories) == {"llm/stays"}
+
+
+def test_a_fleet_that_comes_back_within_a_day_is_known_as_it_was() -> None:
+    learned = replace(VariantMemory("v1"), cold_starts_s=(42.0,))
+    memory = replace(a_memory(), fleet="llm/mistaken", variants=(learned,))
+    world = World([named("mistaken")], memories={"llm/mistaken": memory})
+    loop = world.loop()
+    loop.tick()
+    gone, world.found = world.found, []
+    world.at += DAY_S - 10
+    loop.tick()
+    world.found = gone
+    loop.tick()
+    assert world.memories["llm/mistaken"].variants[0].cold_starts_s == (42.0,)
+
+
+def test_a_woken_cycle_of_one_fleet_forgets_no_other() -> None:
+    world = World([named("calm"), named("jumping")])
+    loop, jumps = world.loop(), False
+    world.pressure = lambda fleets: {f.key: 90.0 if jumps and "jumping" in f.key else 10.0 for f in fleets}  # type: ignore[method-assign]
+    loop.tick()
+    world.at += DAY_S * 2
+    for _ in range(20):
+        loop.watch()
+        world.at += 1
+    jumps = True
+    assert loop.watch()
+    assert set(world.memories) == {"llm/calm", "llm/jumping"}
 
 
 @pytest.mark.parametrize("broken", ["save", "append"])

@@ -51,3 +51,49 @@ def test_demand_that_only_a_part_of_the_fleet_reports_does_not_lower_what_is_rem
     made, _ = through(before, partial(), T0, cycles=6)
 
     assert min(point.arrival_rps for point in made.memory.demand) == 9.0
+
+
+OLD_QUEUE = a_snapshot(a_state(ready=6, arrival_rps=4.0, running=stale(20.0)))
+LULL = a_snapshot(a_state(ready=6, arrival_rps=4.0))
+
+
+def test_what_evidence_forbids_is_not_put_down_to_the_look_back() -> None:
+    made, _ = through(a_memory(4.0, wanted=[{"v1": 2}]), OLD_QUEUE, T0, cycles=3)
+    assert made.decision.reason is Reason.NOT_FRESH
+    assert "running stale" in made.decision.sentence
+    assert "wanted" not in made.decision.sentence
+
+
+def test_more_that_was_wanted_is_said_to_have_been_wanted() -> None:
+    wanted = a_memory(4.0, wanted=[{"v1": 6}, {"v1": 2}])
+    made = plan(LULL, wanted, FLEET, T0, priors()).decision
+    assert made.reason is Reason.STABILISED
+    assert made.sentence.endswith("samples); more was wanted within the last 60 s")
+
+
+def test_a_memory_younger_than_the_window_is_said_to_be_young() -> None:
+    young = a_memory(4.0, wanted=[{"v1": 2}], started_at=T0 - 20)
+    made = plan(LULL, young, FLEET, T0, priors()).decision
+    assert made.reason is Reason.STABILISED
+    assert "watched for 20 s of the window of 60 s: what was wanted before is not known" in made.sentence
+
+
+def test_after_a_fault_the_look_back_says_until_when_evidence_was_incomplete() -> None:
+    made, at = through(a_memory(4.0, wanted=[{"v1": 2}]), OLD_QUEUE, T0, cycles=3)
+    said = []
+    for _ in range(16):
+        at += INTERVAL_S
+        made = plan(replace(LULL, at=at), made.memory, FLEET, at, priors())
+        said.append(made.decision.sentence)
+    text = "within the last 60 s, more was wanted or could not be ruled out: evidence was incomplete until {} s ago"
+    assert [s.rpartition("; ")[2] for s in said[:3]] == [text.format(n) for n in (0, 5, 10)]
+    assert made.decision.after < (("v1", 6),)
+
+
+def test_a_wish_after_a_fault_is_said_to_have_been_a_wish() -> None:
+    made, at = through(a_memory(4.0, wanted=[{"v1": 2}]), OLD_QUEUE, T0, cycles=3)
+    busy = a_snapshot(a_state(ready=6, arrival_rps=14.0), at=at + 5)
+    made = plan(busy, made.memory, FLEET, at + 5, priors())
+    assert dict(made.memory.recommendations[-1].replicas)["v1"] >= 6
+    made = plan(replace(LULL, at=at + 10), made.memory, FLEET, at + 10, priors())
+    assert made.decision.sentence.endswith("samples); more was wanted within the last 60 s")

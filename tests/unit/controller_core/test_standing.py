@@ -82,3 +82,30 @@ def test_another_writer_is_named() -> None:
     found = conditions(a_snapshot(driven), a_memory(14.0), a_fleet())["Scaling"]
     assert (found.status.value, found.reason) == ("False", "ForeignWriter")
     assert "HorizontalPodAutoscaler llama" in found.message
+
+
+def test_a_refused_version_is_said_as_long_as_it_is_and_that_it_was_mended_from_then_on() -> None:
+    refused = "fleet.yaml:9: spec.variants[0].costPerHour: -1 is not above 0; write more than 0"
+    memory, seen = a_memory(), []
+    for cycle, problem in enumerate(["", refused, refused, "", ""]):
+        made = planned(a_snapshot(at=T0 + 5 * cycle, problem=problem), memory)
+        memory = made.memory
+        found = next((c for c in made.decision.conditions if c.type == "FleetAccepted"), None)
+        seen.append(found and (found.status.value, found.reason, found.since - T0))
+    assert seen == [
+        None,
+        ("False", "Invalid", 5),
+        ("False", "Invalid", 5),
+        ("True", "Valid", 15),
+        ("True", "Valid", 15),
+    ]
+    said = conditions(a_snapshot(problem=refused))["FleetAccepted"].message
+    assert said == f"the last good version stays in force: {refused}"
+
+
+def test_a_refused_version_is_said_while_the_cluster_cannot_be_read_too() -> None:
+    unread = VariantState("v1", None, a_state().signals)
+    made = planned(a_snapshot(unread, problem="refused"))
+    again = planned(a_snapshot(unread, at=T0 + 5), made.memory)
+    assert [c.status.value for c in made.decision.conditions if c.type == "FleetAccepted"] == ["False"]
+    assert [c.status.value for c in again.decision.conditions if c.type == "FleetAccepted"] == ["True"]

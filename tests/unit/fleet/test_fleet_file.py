@@ -47,7 +47,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_yields_the_same_value
     assert [a is b for a, b in zip(first, source.fleets(), strict=True)] == [True, True]
     rewrite(file, text("llama", 3))
     assert costs(source) == {"default/llama": 3}
-    assert source.errors == {}
+    assert source.problems() == {}
 
 
 def test_a_fleet_that_turned_bad_keeps_its_last_good_version_while_the_others_move_on(file: Path) -> None:
@@ -55,11 +55,11 @@ def test_a_fleet_that_turned_bad_keeps_its_last_good_version_while_the_others_mo
     source.fleets()
     rewrite(file, text("llama", -1) + "---\n" + text("qwen", 5))
     assert costs(source) == {"default/llama": 1, "default/qwen": 5}
-    assert list(source.errors) == ["default/llama"]
-    assert "costPerHour: -1 is not above 0; write more than 0" in source.errors["default/llama"]
+    assert list(source.problems()) == ["default/llama"]
+    assert "costPerHour: -1 is not above 0; write more than 0" in source.problems()["default/llama"]
     rewrite(file, text("llama", 2) + "---\n" + text("qwen", 5))
     assert costs(source) == {"default/llama": 2, "default/qwen": 5}
-    assert source.errors == {}
+    assert source.problems() == {}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,8 @@ def test_a_file_that_cannot_be_read_keeps_all_that_came_from_it(file: Path, cont
     source.fleets()
     rewrite(file, content)
     assert costs(source) == {"default/llama": 1, "default/qwen": 1}
-    assert len(source.errors) == 1
+    assert set(source.problems()) == {"default/llama", "default/qwen"}
+    assert len(set(source.problems().values())) == 1
 
 
 def test_a_vanished_file_keeps_its_fleets_and_says_so(file: Path) -> None:
@@ -83,14 +84,66 @@ def test_a_vanished_file_keeps_its_fleets_and_says_so(file: Path) -> None:
     source.fleets()
     file.unlink()
     assert set(costs(source)) == {"default/llama", "default/qwen"}
-    assert source.errors == {str(file): f"{file}: does not exist; name a file or folder that does"}
+    said = f"{file}: does not exist; name a file or folder that does"
+    assert source.problems() == {"default/llama": said, "default/qwen": said}
+
+
+def test_a_bad_file_without_a_fleet_so_far_is_named_by_its_place(file: Path) -> None:
+    file.write_text("spec: [")
+    source = FleetFile(file)
+    assert costs(source) == {}
+    assert list(source.problems()) == [str(file)]
+
+
+def test_a_nameless_document_beside_good_ones_concerns_only_those_that_are_missing(file: Path) -> None:
+    source = FleetFile(file)
+    source.fleets()
+    rewrite(file, text("llama", 2) + "---\nmetadata: {}\n")
+    assert costs(source) == {"default/llama": 2, "default/qwen": 1}
+    assert list(source.problems()) == ["default/qwen"]
+
+
+def test_two_fleets_on_one_object_are_refused_with_both_named_and_the_last_good_set_stays(file: Path) -> None:
+    source = FleetFile(file)
+    source.fleets()
+    rewrite(file, text("llama", 2) + "---\n" + text("qwen", 2).replace("name: qwen}, subset", "name: llama}, subset"))
+    assert costs(source) == {"default/llama": 1, "default/qwen": 1}
+    assert source.problems() == {
+        "default/llama": f'{file}:1: document 1: spec.variants[0].scaleTargetRef.name: "llama" is scaled by fleet '
+        f"default/qwen at {file}:7 too; name an object of its own for each fleet, or remove one of the fleets",
+        "default/qwen": f'{file}:7: document 2: spec.variants[0].scaleTargetRef.name: "llama" is scaled by fleet '
+        f"default/llama at {file}:1 too; name an object of its own for each fleet, or remove one of the fleets",
+    }
+    with pytest.raises(UsageError, match="2 problems"):
+        load_fleets(file)
+
+
+def test_two_fleets_whose_metrics_could_not_be_told_apart_are_refused(file: Path) -> None:
+    file.write_text(text("llama") + "---\n" + text("qwen").replace("modelName: qwen", "modelName: llama"))
+    with pytest.raises(UsageError, match=r'variants\[0\]\.name: "v1" is a variant of the same model in fleet default/'):
+        load_fleets(file)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param({"metadata: {name: qwen}": "metadata: {name: qwen, namespace: other}"}, id="another namespace"),
+        pytest.param({"scaleTargetRef: {name": "scaleTargetRef: {kind: StatefulSet, name"}, id="another kind"),
+    ],
+)
+def test_an_object_of_the_same_name_elsewhere_is_another_one(file: Path, second: dict[str, str]) -> None:
+    document = text("qwen").replace("{name: qwen}, subset", "{name: llama}, subset")
+    for old, new in second.items():
+        document = document.replace(old, new)
+    file.write_text(text("llama") + "---\n" + document)
+    assert len(load_fleets(file)) == 2
 
 
 def test_a_fleet_that_never_was_good_is_missing_and_reported(file: Path) -> None:
     file.write_text(text("llama") + "---\n" + text("qwen", "dear"))
     source = FleetFile(file)
     assert costs(source) == {"default/llama": 1}
-    assert list(source.errors) == ["default/qwen"]
+    assert list(source.problems()) == ["default/qwen"]
 
 
 class TestFolder:
@@ -127,7 +180,7 @@ class TestFolder:
         source.fleets()
         (folder / "c.yaml").write_text(text("llama", 9))
         assert costs(source) == {"default/llama": 1, "default/qwen": 1}
-        assert "declared at" in source.errors["default/llama"]
+        assert "declared at" in source.problems()["default/llama"]
         with pytest.raises(UsageError, match=r"c\.yaml:1 too; give each fleet a name of its own"):
             load_fleets(folder)
 

@@ -9,6 +9,8 @@ import pytest
 
 from controller.errors import UsageError
 from controller.model.snapshot import Freshness, Replica, ReplicaPhase, ScaleTarget
+from controller.observe import scrape
+from controller.observe.history import History
 from controller.observe.proxy_clusters import proxy_clusters
 from controller.observe.scrape import MOST_REPLICAS, ScrapeSignals, check_reach
 from tests.contract.observe.builders import fleet, target
@@ -67,6 +69,20 @@ def test_a_replica_that_left_is_forgotten_when_no_window_reaches_it(signals: Scr
         signals.read(FLEETS, {})
         time.sleep(0.1)
     assert signals._ended == {}
+
+
+def test_replicas_that_come_and_go_under_the_light_look_do_not_break_it(
+    signals: ScrapeSignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comings = iter([target("127.0.0.1:9"), target(), target("127.0.0.1:9", "127.0.0.1:7")])
+    signals.read(FLEETS, {KEY: target("127.0.0.1:9", "127.0.0.1:7")})
+
+    def meanwhile(_history: History, _now_s: float) -> float:
+        signals.read(FLEETS, {KEY: next(comings)})
+        return 1.0
+
+    monkeypatch.setattr(scrape, "_load", meanwhile)
+    assert signals.pressure(FLEETS) == {"llm/chat": 2.0}
 
 
 def test_a_page_that_cannot_be_read_is_said_to_be_so(signals: ScrapeSignals) -> None:

@@ -254,6 +254,26 @@ STATES = [
         "Scaling is restrained (SourceSilent): paused by hand",
         id="restrained",
     ),
+    pytest.param(
+        a_cycle(
+            decision=a_decision(
+                a_fleet(), conditions=[a_condition("MetricsAvailable", "False", T0 - 60, "2 of 3 replicas report")]
+            )
+        ),
+        "working",
+        "Metrics are incomplete for 1 min: 2 of 3 replicas report; they justify no reduction",
+        id="half blind since just now",
+    ),
+    pytest.param(
+        a_cycle(
+            decision=a_decision(
+                a_fleet(), conditions=[a_condition("MetricsAvailable", "False", T0 - 61, "2 of 3 replicas report")]
+            )
+        ),
+        "attention",
+        "Metrics are incomplete for 1 min 1 s: 2 of 3 replicas report; they justify no reduction",
+        id="half blind for long",
+    ),
 ]
 
 

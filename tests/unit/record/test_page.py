@@ -6,7 +6,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from controller.record.board import StatusBoard
 from controller.record.facts import DaemonFacts
 from controller.record.server import StatusServer
 from tests.unit.record.browser import a_browser, find_chromium
-from tests.unit.record.cycles import a_fleet
+from tests.unit.record.cycles import a_cycle, a_fleet, a_snapshot
 from tests.unit.record.story import told
 
 CYCLES = 180
@@ -150,6 +151,22 @@ def test_charts_have_axes_with_units_and_tell_the_values_under_the_pointer(stack
     assert first.locator(".legend li b").last.inner_text() == f"{points[-1]['arrival_rps']:.1f}"
     page.mouse.move(box["x"] + 46, box["y"] + 40)
     expect(first.locator(".legend li b").last).to_have_text(f"{points[0]['arrival_rps']:.1f}")
+
+
+def test_the_axis_of_requests_has_whole_numbers_at_equal_distances(browser: Browser) -> None:
+    stack, fleet = a_stack(("calm",), cycles=0), a_fleet("calm")
+    snapshot = a_snapshot(fleet, time.time())
+    state = snapshot.variants[0]
+    quiet = replace(state.signals, running=replace(state.signals.running, value=3.0))
+    stack.board.publish(
+        [a_cycle(fleet, snapshot=replace(snapshot, variants=(replace(state, signals=quiet),)))], [], 0.2
+    )
+    page = stack.open(browser)
+    chart = page.locator("figure", has_text="Requests in the engines")
+    labels = [int(text) for text in chart.locator('svg text[text-anchor="end"]').all_text_contents()]
+    assert len(labels) > 2
+    assert len({after - before for before, after in pairwise(labels)}) == 1
+    stack.server.stop()
 
 
 def test_new_cycles_appear_by_themselves(stack: Stack, browser: Browser) -> None:

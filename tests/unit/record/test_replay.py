@@ -68,6 +68,15 @@ def test_every_decision_over_files_fleets_changes_and_restarts_comes_out_bit_for
     assert found.files > 4
 
 
+def test_a_journal_from_before_refused_versions_were_recorded_replays(tmp_path: Path) -> None:
+    recorded(tmp_path, plan, 20, segment_bytes=10_000_000)
+    for file in tmp_path.glob("journal-*.jsonl"):
+        assert '"problem":"",' in file.read_text()
+        file.write_text(file.read_text().replace('"problem":"",', ""))
+    found = replay(tmp_path, plan)
+    assert (found.equal, found.different) == (40, 0)
+
+
 def test_one_file_of_a_rotated_journal_replays_by_itself(tmp_path: Path) -> None:
     recorded(tmp_path, tiny)
     for file in sorted(tmp_path.glob("journal-*")):

@@ -176,6 +176,14 @@ def test_client_side_figures_are_the_last_line_of_their_file(
     assert daemon.get("/api/v1/client").json() == {"client": client}
 
 
+def test_what_is_wrong_with_fleets_is_told_and_makes_nobody_unready(daemon: Daemon) -> None:
+    daemon.board.publish([a_cycle()], [], 0.2)
+    daemon.facts = DaemonFacts("0.1.0", journal_error="full", fleet_errors=("f.yaml:3: is no YAML",))
+    assert daemon.get("/api/v1/fleets").json()["errors"] == ["full", "f.yaml:3: is no YAML"]
+    daemon.facts = DaemonFacts("0.1.0", fleet_errors=("f.yaml:3: is no YAML",))
+    assert daemon.get("/readyz").status_code == 200
+
+
 def test_a_port_in_use_is_refused_with_the_remedy(daemon: Daemon) -> None:
     port = int(daemon.server.url.rsplit(":", 1)[1])
     with pytest.raises(UsageError, match=f"port {port} on 127.0.0.1 is in use: stop what listens there, or choose"):
