@@ -75,7 +75,7 @@ def test_the_daemon_goes_on_after_cycles_and_looks_that_failed_and_says_so(tmp_p
         query_timeout_s=0.1,
     )
     whole = compose(settings, partial(local_place, file, settings))
-    daemon = replace(whole, loop=SimpleNamespace(tick=broken, watch=broken))  # type: ignore[arg-type]
+    daemon = replace(whole, loop=SimpleNamespace(tick=broken, watch=broken, stand_by=lambda: None))  # type: ignore[arg-type]
     scheduler = _scheduler(daemon)
     scheduler.start()
     ends_at = time.monotonic() + 20

@@ -54,6 +54,9 @@ class Mesh:
     def fleets(self) -> Sequence[Fleet]:
         return (self.play.fleet,)
 
+    def problems(self) -> Mapping[str, str]:
+        return {}
+
     def targets(self, fleets: Sequence[Fleet]) -> Mapping[VariantKey, ScaleTarget]:
         seen = self.play.snapshot().variants
         return {(f.key, v.name): v.target for f in fleets for v in seen if v.target is not None}
