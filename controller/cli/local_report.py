@@ -98,3 +98,20 @@ def _nearest(
 
 def _decisions(journal: Path, since: float) -> int:
     return sum(entry.kind == "cycle" and entry.at >= since for entry in read_journal(journal))
+
+
+def lost_decisions(log: Path) -> int:
+    """Decisions that the daemon's lives said they could not journal; as far as the disk took that."""
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
+        return sum(_lost(line) for line in lines)
+    return 0
+
+
+def _lost(line: str) -> int:
+    """Of one line of the log, most of which tell of something else."""
+    if '"decisions lost"' not in line:
+        return 0
+    with suppress(ValueError):
+        event = json.loads(line)
+        return int(event["lost"]) if event.get("event") == "decisions lost" else 0
+    return 0

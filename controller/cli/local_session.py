@@ -16,7 +16,7 @@ from rich.live import Live
 
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine, Policy
-from controller.cli.local_report import report_of
+from controller.cli.local_report import lost_decisions, report_of
 from controller.cli.local_run import (
     DEFAULT_SCENARIO,
     LocalRun,
@@ -140,6 +140,8 @@ class _Session:
         report = self._judged(ended_at)
         if report is not None:
             _console.print(summary(report, str(self._state / "journal"), str(self.stack.run_dir)))
+            if lost := lost_decisions(self.stack.log("daemon")):
+                _console.print(f"[yellow]{lost} decisions are not in the journal: the disk did not take them[/]")
         return report
 
     def _judged(self, ended_at: float) -> Report | None:

@@ -149,7 +149,7 @@ def _status_text(seen: dict[str, Any]) -> str:
         lines.append(_aligned(row, widths))
         lines.append(f"  {fleet['state']['sentence']} · {fleet['action']} ({fleet['reason']})")
         lines += [_amiss(condition) for condition in fleet["amiss"]]
-    lines += seen["errors"]
+    lines += [error for error in seen["errors"] if not any(error in line for line in lines)]
     if seen["dry_run"]:
         lines.append("dry run: nothing is written")
     return "\n".join(lines)

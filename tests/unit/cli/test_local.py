@@ -12,6 +12,7 @@ import yaml
 
 from controller.cli.local_lines import PlainLines
 from controller.cli.local_options import Engine
+from controller.cli.local_report import lost_decisions
 from controller.cli.local_run import LocalRun, asked_for, load_command, truths
 from controller.cli.local_session import load_failure
 from controller.cli.profiles import Profiles
@@ -176,3 +177,16 @@ class TestWhyTheLoadEnded:
         assert load_failure(1, log) == (
             f"the disk that holds {log.parent} is full: free some space, or choose another --run-dir"
         )
+
+
+def test_decisions_that_the_daemon_lost_are_read_from_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "daemon.log"
+    assert lost_decisions(log) == 0
+    lines = [
+        {"event": "listening", "url": "http://127.0.0.1:1"},
+        {"event": "decisions lost", "lost": 3, "error": "disk full"},
+        {"event": "cycle", "why": "decisions lost"},
+        {"event": "decisions lost", "lost": 2, "error": "disk full"},
+    ]
+    log.write_text("no JSON: decisions lost\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    assert lost_decisions(log) == 5

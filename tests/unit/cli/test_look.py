@@ -141,6 +141,16 @@ def test_status_can_be_asked_to_fail_and_says_why_on_one_line(
     assert governor("status", "--url", url).code == 0
 
 
+def test_status_tells_a_refused_version_once(governor: Governor, board: StatusBoard, facts: Facts, url: str) -> None:
+    text = "f.yaml:3: is no YAML"
+    kept = a_condition("FleetAccepted", "False", message=f"the last good version stays in force: {text}")
+    board.publish([a_cycle(decision=a_decision(a_fleet(), conditions=[kept]))], [], 0.2)
+    facts.fleet_errors = (text, "g.yaml: is empty")
+    said = governor("status", "--url", url).out
+    assert said.count(text) == 1
+    assert said.endswith("g.yaml: is empty\n")
+
+
 def test_a_check_of_many_fleets_names_the_first_and_counts_the_others(
     governor: Governor, board: StatusBoard, url: str
 ) -> None:
