@@ -259,8 +259,10 @@ class ListWatch(Generic[V]):
         self._denied = isinstance(error, ForbiddenError)
         if self._denied or self._absent:
             self._settled.set()
-        # A watch that breaks once or has to begin anew is everyday life; what goes on failing is told once.
-        if failures > 1 and self._error != self._told and not isinstance(error, ExpiredError):
+        # A watch that breaks once or has to begin anew is everyday life, and so is a kind that
+        # nobody installed; what goes on failing is told once.
+        lasting = failures > 1 and not self._absent and not isinstance(error, ExpiredError)
+        if lasting and self._error != self._told:
             self._told = self._error
             _log.warning("cluster not read", resource=self.name, error=str(error))
 

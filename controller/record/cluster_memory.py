@@ -92,6 +92,8 @@ class ClusterMemory:
         self._latest: list[FleetMemory] = []
         self._forgotten: dict[str, FleetMemory] = {}
         """Memories of fleets that are gone: not written again, as long as they are the same."""
+        self._leaving: set[str] = set()
+        """Fleets whose memory is being deleted."""
         self._failed: dict[str, str] = {}
         """Why the last write of a fleet failed; it is gone when one succeeds."""
         self._lock = threading.Lock()
@@ -144,6 +146,7 @@ class ClusterMemory:
         urgent = {m.fleet: self._begin(m, self._urgent_pool) for m in self._latest if self._urgent(m)}
         for memory in self._due(m for m in self._latest if m.fleet not in urgent):
             self._begin(memory, self._learned_pool)
+        self._let_go(self._kept.keys() - memories.keys())
         unsaved = self._waited_for(urgent)
         if unsaved:
             fleet, why = next(iter(unsaved.items()))
@@ -174,6 +177,20 @@ class ClusterMemory:
             self._kept.pop(fleet, None)
             self._failed.pop(fleet, None)
         self._forgotten |= {m.fleet: m for m in self._latest if m.fleet == fleet}
+
+    def _let_go(self, gone: Iterable[str]) -> None:
+        """What the loop remembers no more leaves the cluster: begun here, waited for by nobody."""
+        for fleet in set(gone) - self._leaving:
+            self._leaving.add(fleet)
+            self._learned_pool.submit(self._forgotten_in_time, fleet)
+
+    def _forgotten_in_time(self, fleet: str) -> None:
+        try:
+            self.forget(fleet)
+        except TransientError as error:
+            _log.warning("memory not deleted, tried again", fleet=fleet, why=str(error))
+        finally:
+            self._leaving.discard(fleet)
 
     def _objects(self) -> Iterable[Json]:
         path = CONFIG_MAPS.path(self._namespace)

@@ -14,6 +14,7 @@ from controller.model.memory import DemandPoint, TrafficMemory
 from controller.model.weights import RouteRef
 from controller.record.cluster_memory import ClusterMemory
 from controller.record.memory_object import MAX_BYTES
+from tests.contract.cluster.conditions import eventually
 from tests.contract.cluster.object_server import ObjectServer
 from tests.unit.record.cluster_stores import KEY, MAPS, ORDER, PATH, SteppedClock, a_memory, settled, stores
 
@@ -44,6 +45,18 @@ def test_what_one_saved_another_one_loads_bit_for_bit(new_store: Callable[..., C
     new_store().save(memories)
 
     assert new_store().load() == memories
+
+
+def test_what_the_loop_remembers_no_more_leaves_the_cluster(
+    server: ObjectServer, new_store: Callable[..., ClusterMemory]
+) -> None:
+    store = new_store()
+    store.save({KEY: a_memory(KEY), "llm/gone": a_memory("llm/gone")})
+
+    store.save({KEY: a_memory(KEY)})
+
+    eventually(lambda: len(server.asked("DELETE")) == 1)
+    assert list(new_store().load()) == [KEY]
 
 
 def test_of_an_empty_cluster_there_is_no_memory(new_store: Callable[..., ClusterMemory]) -> None:
