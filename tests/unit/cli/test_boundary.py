@@ -29,7 +29,11 @@ NOBODY = "http://127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def log() -> Iterator[LogCapture]:
     capture, before = LogCapture(), structlog.get_config()
-    structlog.configure(processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    structlog.configure(
+        processors=[capture],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+        cache_logger_on_first_use=False,
+    )
     yield capture
     structlog.configure(**before)
 

@@ -135,7 +135,7 @@ def named(name: str) -> Fleet:
 @pytest.fixture(autouse=True)
 def log() -> Iterator[LogCapture]:
     capture, before = LogCapture(), structlog.get_config()
-    structlog.configure(processors=[capture], wrapper_class=structlog.BoundLogger)
+    structlog.configure(processors=[capture], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
     yield capture
     structlog.configure(**before)
 
