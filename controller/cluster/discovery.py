@@ -25,11 +25,11 @@ class Plurals:
             answer = self._client.get(Resource(group, version, "").path())
         except NotFoundError as error:
             raise TransientError(
-                f"this cluster has no API {api_version}: install its CRD, or mend scaleTargetRef"
+                f"this cluster has no API {api_version}; install its CRD, or mend scaleTargetRef"
             ) from error
         named = (text(each, "name") for each in objects(answer, "resources") if text(each, "kind") == kind)
         plural = next((name for name in named if "/" not in name), "")
         if not plural:
-            raise TransientError(f"{api_version} has no kind {kind} in this cluster: mend scaleTargetRef")
+            raise TransientError(f"{api_version} has no kind {kind}; mend scaleTargetRef")
         self._found[api_version, kind] = plural
         return plural

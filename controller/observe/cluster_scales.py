@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from controller.cluster.client import ClusterClient, NotFoundError, Resource
-from controller.cluster.names import WELL_KNOWN
-from controller.cluster.raw import objects, text, version_of
+from controller.cluster.discovery import Plurals
+from controller.cluster.raw import version_of
 from controller.errors import TransientError
 from controller.observe.cluster_scalables import Fields, Scalable, fields_of, scalable_of_scale
 from controller.observe.second_writers import TargetRef
@@ -37,7 +37,7 @@ class Scales:
     def __init__(self, client: ClusterClient, budget_s: float = 3.0) -> None:
         self._client = client
         self._budget_s = budget_s
-        self._plurals: dict[tuple[str, str], str] = {}
+        self._plurals = Plurals(client)
         self._fields: dict[TargetRef, tuple[str, Fields]] = {}
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="scales")
 
@@ -75,23 +75,10 @@ class Scales:
         return fields
 
     def _plural(self, address: ScaleAddress) -> str:
-        """What the kind is called in paths: known, or asked of the server once."""
-        kind = address.ref.kind
-        known = WELL_KNOWN.get((address.ref.group, kind)) or self._plurals.get((address.api_version, kind))
-        if known:
-            return known
         try:
-            answer = self._client.get(Resource(address.ref.group, address.version, "").path())
-        except NotFoundError as error:
-            raise TransientError(
-                f"{address.ref}: this cluster has no API {address.api_version}; install its CRD, or mend scaleTargetRef"
-            ) from error
-        plurals = (text(each, "name") for each in objects(answer, "resources") if text(each, "kind") == kind)
-        plural = next((name for name in plurals if "/" not in name), "")
-        if not plural:
-            raise TransientError(f"{address.ref}: {address.api_version} has no kind {kind}; mend scaleTargetRef")
-        self._plurals[address.api_version, kind] = plural
-        return plural
+            return self._plurals(address.api_version, address.ref.kind)
+        except TransientError as error:
+            raise TransientError(f"{address.ref}: {error}") from error
 
 
 def _outcome(ref: TargetRef, future: Future[Scalable]) -> Scalable | str:
