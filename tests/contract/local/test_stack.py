@@ -58,8 +58,8 @@ def test_nothing_outlives_the_program(program: subprocess.Popen[str], number: si
     program.send_signal(number)
 
     program.wait(20)
-    # Each with its tether: Envoy, Prometheus, supervisor, daemon, load and two replicas.
-    assert len(below) == 14
+    # Each with its tether: Envoy, Prometheus, supervisor, daemon, load and two replicas; a short-lived one may be seen.
+    assert len(below) >= 14
     until(lambda: not any(alive(pid) for pid in below))
 
 
