@@ -182,25 +182,26 @@ def test_a_full_disk_stops_neither_growth_nor_the_record_and_reductions_wait(rig
     daemon.rlimit(resource.RLIMIT_FSIZE, (64, unlimited[1]))
     time.sleep(8)
     errors = rig.overview()["errors"]
-    rig.change_fleet(min=before + 1)
+    rig.change_fleet(min=before + 1, max=before + 1)
     time.sleep(10)
     grown = rig.target().desired
     # By its maximum the fleet has to shrink, whatever chance makes of the demand meanwhile.
     rig.change_fleet(min=1, max=before)
-    time.sleep(6)
+    time.sleep(10)
+    held = rig.target().desired
     daemon.rlimit(resource.RLIMIT_FSIZE, unlimited)
     mended_at = time.time()
-    rig.wait_for_cycle(mended_at, lambda c: c.desired == c.ready == before, 90, "the fleet to be as before")
+    rig.wait_for_cycle(mended_at, lambda c: c.desired == c.ready == before, 60, "the fleet to be as before")
 
     assert any("journal" in error and "file size limit" in error for error in errors)
     assert any("memory" in error for error in errors)
-    assert grown == before + 1
+    assert grown == held == before + 1
     assert rig.overview()["errors"] == []
     assert daemon.is_running()
     found = rig.cycles(begun)
     assert max(later.at - earlier.at for earlier, later in pairwise(found)) < 8, "decisions were lost"
     assert (before, before + 1) in writes(found)
-    assert all(cycle.at > mended_at for cycle in found if cycle.reductions)
+    assert any(cycle.reductions for cycle in found if cycle.at < mended_at), "nothing was held back"
 
 
 def test_a_clock_ten_minutes_off_and_answers_with_warnings(rig: FaultRig) -> None:
