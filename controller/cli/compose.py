@@ -19,8 +19,7 @@ from controller.observe.prometheus import MAX_ANSWER_BYTES, PrometheusSignals
 from controller.observe.queries import Scope
 from controller.observe.scrape import ScrapeSignals
 from controller.ports import Board, FleetSource, Journal, ReplicaWriter, SignalSource, WeightWriter
-from controller.record.board import StatusBoard
-from controller.record.cluster_board import Boards
+from controller.record.board import Boards, StatusBoard
 from controller.record.encoded import MemoryEncoder
 from controller.record.facts import DaemonFacts
 from controller.record.journal import JournalFolder

@@ -10,7 +10,7 @@ from itertools import islice
 
 from controller.clock import Clock
 from controller.model.decision import Outcome
-from controller.ports import CycleRecord
+from controller.ports import Board, CycleRecord
 from controller.record.figures import Figures, figures
 from controller.record.history import HISTORY_S, DecisionLog, DecisionRun, PointLog
 from controller.record.totals import Totals
@@ -122,3 +122,15 @@ class StatusBoard:
         self._watched[fleet] = self._clock.monotonic()
         while len(self._watched) > CHARTED_MAX:
             del self._watched[min(self._watched, key=self._watched.__getitem__)]
+
+
+class Boards:
+    """Several boards as one."""
+
+    def __init__(self, *boards: Board) -> None:
+        self._boards = boards
+
+    def publish(self, records: Sequence[CycleRecord], outcomes: Sequence[Outcome], tick_s: float) -> None:
+        """Show these cycles on each."""
+        for board in self._boards:
+            board.publish(records, outcomes, tick_s)

@@ -9,7 +9,7 @@ import structlog
 
 from controller.errors import TransientError
 from controller.model.decision import Outcome
-from controller.ports import Board, CycleRecord
+from controller.ports import CycleRecord
 from controller.record.cluster_events import ClusterEvents
 from controller.record.cluster_status import ClusterStatus
 
@@ -70,15 +70,3 @@ class ClusterBoard:
             _log.exception("status and events: defect")
         else:
             self._failed = 0
-
-
-class Boards:
-    """Several boards as one."""
-
-    def __init__(self, *boards: Board) -> None:
-        self._boards = boards
-
-    def publish(self, records: Sequence[CycleRecord], outcomes: Sequence[Outcome], tick_s: float) -> None:
-        """Show these cycles on each."""
-        for board in self._boards:
-            board.publish(records, outcomes, tick_s)

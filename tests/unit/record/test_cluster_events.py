@@ -13,7 +13,8 @@ from controller.cluster.client import UnreachableError
 from controller.model.decision import Outcome, OutcomeStatus, WeightWrite
 from controller.model.weights import RouteRef
 from controller.ports import CycleRecord
-from controller.record.cluster_board import Boards, ClusterBoard
+from controller.record.board import Boards
+from controller.record.cluster_board import ClusterBoard
 from controller.record.cluster_events import BURST, ClusterEvents
 from controller.record.cluster_status import ClusterStatus
 from tests.contract.cluster.object_server import ObjectServer
