@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from controller.model.fleet import Fleet
 from controller.ports import (
@@ -16,6 +17,22 @@ from controller.ports import (
     WeightWriter,
 )
 from engine.profile import Profile
+
+MEMORY_NAME = "memory.json"
+"""Of what is remembered in a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Which cluster, and as whom."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str = ""
+    """Only this namespace's fleets; empty: those of all."""
+    own_namespace: str = ""
+    """Where lease and memory live; empty: where the pod runs."""
+    lease_name: str = "vllm-governor"
 
 
 def _nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -12,7 +12,7 @@ import structlog
 from controller.act.cluster_scale import ClusterReplicaWriter
 from controller.act.dry_run import DryRunReplicaWriter, DryRunWeightWriter
 from controller.act.istio import IstioWeightWriter
-from controller.cli.place import Place
+from controller.cli.place import MEMORY_NAME, ClusterOptions, Place
 from controller.cli.profiles import Profiles
 from controller.clock import Clock, SystemClock
 from controller.cluster.client import ClusterClient
@@ -35,26 +35,12 @@ from controller.settings import Settings
 
 _log = structlog.get_logger("governor")
 
-MEMORY_NAME = "memory.json"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DEFAULT_NAMESPACE = "vllm-governor"
 _LEASE_CALL_S = 2.0
 """Longest wait of the lease for an answer: two tries have to fit into a lease."""
 _SETTLE_S = 20.0
 """Longest wait at the start for the caches to be filled."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """Which cluster, and as whom."""
-
-    kubeconfig: Path | None = None
-    context: str | None = None
-    namespace: str = ""
-    """Only this namespace's fleets; empty: those of all."""
-    own_namespace: str = ""
-    """Where lease and memory live; empty: where the pod runs."""
-    lease_name: str = "vllm-governor"
 
 
 class _Reading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from controller.act.local import LocalReplicaWriter, LocalWeightWriter
-from controller.cli.place import Place
+from controller.cli.place import MEMORY_NAME, Place
 from controller.cli.profiles import Profiles
 from controller.errors import UsageError
 from controller.observe.fleet_file import FleetFile, load_fleets
@@ -14,8 +14,6 @@ from controller.observe.scrape import check_reach
 from controller.record.encoded import MemoryEncoder
 from controller.record.memory import MemoryFile
 from controller.settings import Settings
-
-MEMORY_NAME = "memory.json"
 
 
 def local_place(fleet_path: Path, settings: Settings, encoder: MemoryEncoder) -> Place:

@@ -9,7 +9,7 @@ from pathlib import Path
 from controller.cli import logs
 from controller.cli import run_options as option
 from controller.cli.compose import compose, spare_collector
-from controller.cli.place import Place
+from controller.cli.place import ClusterOptions, Place
 from controller.cli.place_local import local_place
 from controller.cli.serve import serve
 from controller.cli.settings_file import settings_of
@@ -52,12 +52,12 @@ def run(
     lease: option.LeaseOption = "vllm-governor",
     profiles: option.ProfilesOption = None,
     prometheus: option.PrometheusOption = None,
-    prometheus_token_file: option.TokenOption = None,
-    prometheus_user: option.UserOption = None,
-    prometheus_password_file: option.PasswordOption = None,
-    prometheus_ca_file: option.AuthorityOption = None,
-    prometheus_tenant: option.TenantOption = None,
-    prometheus_header: option.HeaderOption = None,
+    token_file: option.TokenOption = None,
+    user: option.UserOption = None,
+    password_file: option.PasswordOption = None,
+    ca_file: option.AuthorityOption = None,
+    tenant: option.TenantOption = None,
+    headers: option.HeaderOption = None,
     proxy_cluster: option.ProxyClusterOption = None,
     settings_file: option.SettingsOption = None,
     state_dir: option.StateOption = None,
@@ -82,17 +82,9 @@ def run(
       governor run --fleet fleet.yaml --supervisor http://127.0.0.1:7070
     """
     logs.configure(log_format, verbose=verbose)
-    access = {
-        "bearer_token_file": prometheus_token_file,
-        "username": prometheus_user,
-        "password_file": prometheus_password_file,
-        "ca_file": prometheus_ca_file,
-        "tenant": prometheus_tenant,
-        "headers": _headers(prometheus_header or ()) or None,
-    }
     given = {
         "prometheus_url": prometheus,
-        "prometheus_access": {name: value for name, value in access.items() if value is not None} or None,
+        "prometheus_access": _access(token_file, user, password_file, ca_file, tenant, headers or ()),
         "supervisor_url": supervisor,
         "proxy_cluster": proxy_cluster,
         "state_dir": state_dir,
@@ -104,32 +96,45 @@ def run(
         "dry_run": dry_run or None,
     }
     settings = settings_of(settings_file, given, OPTIONS)
-    place = (
-        _local(settings, fleet)
-        if fleet is not None or supervisor is not None
-        else _cluster(settings, kubeconfig, context, namespace, own_namespace, lease, profiles)
-    )
-    daemon = compose(settings, place, proxy_admin)
+    cluster = ClusterOptions(kubeconfig, context, namespace, own_namespace, lease)
+    daemon = compose(settings, _place(settings, fleet, cluster, profiles), proxy_admin)
     spare_collector()
     serve(daemon, client_stats)
 
 
-def _local(settings: Settings, fleet: Path | None) -> Callable[[MemoryEncoder], Place]:
-    if fleet is None:
-        raise UsageError("--supervisor is of a local stack, whose fleets are in a file: give --fleet FILE as well")
-    return partial(local_place, fleet, settings)
+def _access(
+    token_file: Path | None,
+    user: str | None,
+    password_file: Path | None,
+    ca_file: Path | None,
+    tenant: str | None,
+    headers: Sequence[str],
+) -> dict[str, object] | None:
+    """What was given of the access to Prometheus; None where nothing was. Raises UsageError for what is no header."""
+    given = {
+        "bearer_token_file": token_file,
+        "username": user,
+        "password_file": password_file,
+        "ca_file": ca_file,
+        "tenant": tenant,
+        "headers": _headers(headers) or None,
+    }
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
-def _cluster(
-    settings: Settings,
-    kubeconfig: Path | None,
-    context: str | None,
-    namespace: str,
-    own_namespace: str,
-    lease: str,
-    profiles: Path | None,
+def _place(
+    settings: Settings, fleet: Path | None, cluster: ClusterOptions, profiles: Path | None
 ) -> Callable[[MemoryEncoder], Place]:
-    from controller.cli.place_cluster import ClusterOptions, cluster_place  # noqa: PLC0415 - the client takes a second
+    """A local stack where a part of one was named, else a cluster."""
+    if fleet is not None:
+        return partial(local_place, fleet, settings)
+    if settings.supervisor_url is not None:
+        raise UsageError("--supervisor is of a local stack, whose fleets are in a file: give --fleet FILE as well")
+    return _cluster(settings, cluster, profiles)
+
+
+def _cluster(settings: Settings, cluster: ClusterOptions, profiles: Path | None) -> Callable[[MemoryEncoder], Place]:
+    from controller.cli.place_cluster import cluster_place  # noqa: PLC0415 - the client takes a second
 
     if "proxy_cluster" not in settings.model_fields_set:
         settings = settings.model_copy(update={"proxy_cluster": ISTIO_CLUSTER})
@@ -137,8 +142,7 @@ def _cluster(
         raise UsageError("in a cluster the daemon reads Prometheus: give --prometheus URL")
     if profiles is not None and not profiles.is_dir():
         raise UsageError(f"--profiles {profiles} is no folder")
-    options = ClusterOptions(kubeconfig, context, namespace, own_namespace, lease)
-    return partial(cluster_place, options, settings, profiles)
+    return partial(cluster_place, cluster, settings, profiles)
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:
